@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shlex
 import signal
 import sys
 import time
@@ -35,7 +36,11 @@ ENVIRONMENT = os.environ | {
 
 
 def check_output(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command that has to succeed, and return its standard output."""
+    """Run a command that has to succeed, and return its standard output.
+
+    Args:
+        command: A command line, or the program and its arguments.
+    """
     completed = run_command(folder, *command, **environment)
     output = f"{' '.join(command)}\n{completed.stdout}\n{completed.stderr}"
     assert completed.returncode == 0, output
@@ -49,13 +54,15 @@ def run_command(
 ) -> CompletedProcess[str]:
     """Run a command in a folder, and return its output whatever its exit code is.
 
+    The command is a command line, or the program and its arguments.
     The output goes through files: a process that the command leaves in the background
     would keep a pipe open.
     """
+    words = command if len(command) > 1 else shlex.split(command[0])
     variables = ENVIRONMENT | environment
     with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         completed = run(
-            command,
+            words,
             cwd=folder,
             env=variables,
             stdout=out,
@@ -65,7 +72,7 @@ def run_command(
         out.seek(0)
         err.seek(0)
         return CompletedProcess(
-            command,
+            words,
             completed.returncode,
             out.read(),
             err.read(),

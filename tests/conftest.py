@@ -74,19 +74,12 @@ def origin(make_once: MakeOnce) -> Path:
     """A repository with one commit: the files of the project as they are now."""
 
     def make(folder: Path) -> None:
-        listed = check_output(
-            PROJECT,
-            "git",
-            "ls-files",
-            "-co",
-            "--exclude-standard",
-            "-z",
-        )
+        listed = check_output(PROJECT, "git ls-files -co --exclude-standard -z")
         for name in filter(None, listed.split("\0")):
             if (PROJECT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(PROJECT / name, folder / name, follow_symlinks=False)
-        check_output(folder, "git", "init", "-q", "-b", "main")
+        check_output(folder, "git init -q -b main")
         commit_all(folder, "The project")
 
     return make_once("origin", make)
@@ -122,15 +115,9 @@ def short_run(make_once: MakeOnce, origin: Path) -> Path:
         clone(origin, folder)
         change_settings(folder, train=SHORT_TRAINING)
         reproduce(folder)
-        modules = ("keras_tabular", "stages", "custom.py", "network.py")
-        check_output(
-            folder,
-            "python",
-            "-m",
-            "compileall",
-            "-q",
-            *modules,
-        )  # once for all copies
+        # Once for all copies.
+        modules = "keras_tabular stages custom.py network.py"
+        check_output(folder, f"python -m compileall -q {modules}")
         commit_all(folder, "A short training")
 
     return make_once("short_run", make)
@@ -164,7 +151,7 @@ def one_worker_run(make_once: MakeOnce, many_files: Path) -> Path:
 
     def make(folder: Path) -> None:
         clone(many_files, folder)
-        check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="1")
+        check_output(folder, "dvc repro evaluate", TABULAR_WORKERS="1")
 
     return make_once("one_worker_run", make)
 
@@ -180,7 +167,7 @@ def experiment(make_once: MakeOnce, short_run: Path) -> Path:
             train={"networks": {"plain": {"units": [4], "epochs": 2}}},
         )
         reproduce(folder, "train")
-        check_output(folder, "dvc", "exp", "save", "--name", "small")
+        check_output(folder, "dvc exp save --name small")
 
     return make_once("experiment", make)
 

@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from keras_tabular.config.params import load_params
-from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.params import load_settings
+from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import Train, Validate
 from keras_tabular.evaluation.records import MODEL, Evaluation, Score, score_records
 from keras_tabular.evaluation.scores import Predictions
 from keras_tabular.table.cells import ARROW_TYPES
 from keras_tabular.table.checks import declared_checks
 from keras_tabular.table.parquet import FILE_SUBSET
-from keras_tabular.table.rows import CheckedRows, check_rows, parse_valid_rows
-from keras_tabular.table.source import check_columns, read_rows
+from keras_tabular.table.rows import CheckedRows, check_rows, parse_files
+from keras_tabular.table.source import read_rows
 from keras_tabular.tasks.metrics import ROW_SETS
 from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
 from keras_tabular.training.ensemble import REPRODUCIBLE_MACHINES
@@ -77,9 +77,7 @@ def load_train_params(
             fold.
         changes: Other values, by the name of the key.
     """
-    path = PROJECT / "params.yaml"
-    schema = load_schema(PROJECT / "data/schema.yaml")
-    train = load_params("train", schema=schema, path=path).train
+    train = load_settings("train", project=PROJECT)[1].train
     if networks is not None:
         changes = {"members": [{"network": name} for name in networks]} | changes
         content = train.model_dump()["networks"]
@@ -108,9 +106,8 @@ def build_predictions(task: Task, y: Any, y_pred: Any, **fields: Any) -> Predict
 
 def read_table(file: Path, schema: Schema) -> Iterator[pa.Table]:
     """Read the rows of a file as values, in parts."""
-    check_columns(file, schema, schema.columns)
-    for raw in read_rows(file, schema, list(schema.columns)):
-        yield parse_valid_rows(raw, schema)
+    for part in parse_files([file], schema):
+        yield part.select([*schema.columns])
 
 
 def read_checked_rows(

@@ -53,7 +53,7 @@ def create_project(folder: Path, frame: pd.DataFrame) -> Path:
 def create_files(folder: Path, csv: str) -> None:
     """Create a folder with code, parameters and a table, but without a schema."""
     (folder / "data/raw").mkdir(parents=True)
-    check_output(folder, "git", "init", "--quiet")
+    check_output(folder, "git init --quiet")
     (folder / "data/raw/t.csv").write_bytes(csv.encode())
     shutil.copy(PROJECT / "params.yaml", folder)
     for name in ("dvc.yaml", "network.py", "stages", "keras_tabular"):
@@ -87,12 +87,12 @@ def reproduce(folder: Path, first: str = "ingest") -> None:
     """Do in this process what `dvc repro` does, with the same bytes."""
     keras.utils.clear_session()  # the names of layers in the model have numbers
     run_stages(folder, first)
-    check_output(folder, "dvc", "commit", "--quiet", "--force")
+    check_output(folder, "dvc commit --quiet --force")
 
 
 def commit_all(folder: Path, message: str) -> None:
     """Commit everything in a folder."""
-    check_output(folder, "git", "add", "-A", ".")
+    check_output(folder, "git add -A .")
     check_output(folder, "git", "commit", "-qm", message, "--allow-empty")
 
 

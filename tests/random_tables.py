@@ -38,44 +38,44 @@ LANGUAGES = [
 ROLES = ("amount", "quantity", "date", "city", "note", "answer")
 CITIES = ["Köln", "Zürich", "Málaga", "Orléans", "Paris", "Bern"]
 NOTE_WORDS = ["paid", "late", "wrote", "café", "naïve", "letter", "open", "twice"]
-YES_NO = [
-    "yes/no",
-    "ja/nein",
-    "oui/non",
-    "sí/no",
-    "sì/no",
-    "vero/falso",
-    "ja/nee",
-    "tak/nie",
-    "ja/nej",
-    "sim/não",
-    "kyllä/ei",
-    "igen/nem",
-    "ano/ne",
-    "Y/N",
-    "positive/negative",
-    "with/without",
-    "mit/ohne",
-    "true/false",
-]
-MISSING_WORDS = (
-    "k.A.",
-    "unknown",
-    "n/a",
-    "-",
-    "?",
-    "keine Angabe",
-    "missing",
-    "#N/A",
-    "#DIV/0!",
-    "NULL",
-    "\\N",
-    "(leer)",
-    "inconnu",
-    "sin datos",
-    "--",
-    "fehlt",
-)
+YES_NO = """\
+yes/no
+ja/nein
+oui/non
+sí/no
+sì/no
+vero/falso
+ja/nee
+tak/nie
+ja/nej
+sim/não
+kyllä/ei
+igen/nem
+ano/ne
+Y/N
+positive/negative
+with/without
+mit/ohne
+true/false
+""".splitlines()
+MISSING_WORDS = """\
+k.A.
+unknown
+n/a
+-
+?
+keine Angabe
+missing
+#N/A
+#DIV/0!
+NULL
+\\N
+(leer)
+inconnu
+sin datos
+--
+fehlt
+""".splitlines()
 TYPOS = ("{}o", "O{}", "{},2", "{} 7", "{}..", "l{}", "{}x", "~{}", "{0}-{0}", "{} ?")
 CURRENCIES = ("€ {}", "${}", "CHF {}", "{} €", "{} EUR", "US$ {}")
 UNITS = ("{} kg", "{}kg", "{} km/h", "{} m²", "{} Stück", "{} %", "{}%")
@@ -97,19 +97,57 @@ TEXT_PARTS = [
     "two\nlines",
     "5;6",
 ]
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%d.%m.%Y",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%Y%m%d",
-    "%d %b %Y",
-    "%b %Y",
-    "%m/%d/%y",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S+02:00",
-    "%d.%m.%Y %H:%M",
-)
+DATE_FORMATS = """\
+%Y-%m-%d
+%d.%m.%Y
+%m/%d/%Y
+%d/%m/%Y
+%Y%m%d
+%d %b %Y
+%b %Y
+%m/%d/%y
+%Y-%m-%d %H:%M:%S
+%Y-%m-%dT%H:%M:%S+02:00
+%d.%m.%Y %H:%M
+""".splitlines()
+COMMON_NAMES = """\
+rows
+loss
+macro
+test
+accuracy
+target
+class
+index
+fold
+output_0
+predicted
+weight
+date
+time
+id
+customer_id
+Nr
+key
+no
+null
+1
+3.5
+true
+~
+-x
+#
+a: b
+[x]
+{y}
+*
+&amp;
+<b>
+%d
+=1+1
+a,b
+a;b
+""".splitlines()
 NAMES = [
     "",
     " ",
@@ -123,46 +161,7 @@ NAMES = [
     "名前",
     "n" * 300,
     "a\nb",
-    *[
-        "rows",
-        "loss",
-        "macro",
-        "test",
-        "accuracy",
-        "target",
-        "class",
-        "index",
-        "fold",
-        "output_0",
-    ],
-    *[
-        "predicted",
-        "weight",
-        "date",
-        "time",
-        "id",
-        "customer_id",
-        "Nr",
-        "key",
-        "no",
-        "null",
-        "1",
-    ],
-    "3.5",
-    "true",
-    "~",
-    "-x",
-    "#",
-    "a: b",
-    "[x]",
-    "{y}",
-    "*",
-    "&amp;",
-    "<b>",
-    "%d",
-    "=1+1",
-    "a,b",
-    "a;b",
+    *COMMON_NAMES,
 ]
 Record = str | list[Any]  # a line as it is, or the cells of a row
 Change = Callable[[Any], Any]

@@ -62,11 +62,6 @@ def test_the_first_commands_of_the_readme_install_the_packages_once(
         *shell,
         new_project,
     )
-    sizes = check_output(
-        tmp_path,
-        "du",
-        "-sm",
-        "clone",
-        "wine",
-    ).split()  # a hard link counts once
+    # A hard link counts once.
+    sizes = check_output(tmp_path, "du -sm clone wine").split()
     assert int(sizes[2]) <= 60

@@ -13,19 +13,20 @@ from keras_tabular.schema_inference.schema import propose_schema
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "table",
         type=Path,
         help="a CSV, Excel, JSON Lines or Parquet file, or a folder of them",
     )
-    parser.add_argument("--target", required=True, help="the column to predict")
-    parser.add_argument(
+    add("--target", required=True, help="the column to predict")
+    add(
         "--rows",
         type=int,
         default=200_000,
         help="the number of rows to read",
     )
-    parser.add_argument(
+    add(
         "-o",
         "--output",
         type=Path,

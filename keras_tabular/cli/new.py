@@ -41,7 +41,8 @@ def main(parser: ArgumentParser) -> None:
 
 def parse_arguments(parser: ArgumentParser) -> Namespace:
     """Return the arguments, with the name of the table and the target of an example."""
-    parser.add_argument("folder", type=Path, help="the new folder for the project")
+    add = parser.add_argument
+    add("folder", type=Path, help="the new folder for the project")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--table",
@@ -54,8 +55,8 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
         choices=EXAMPLES,
         help="use a table of scikit-learn",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    parser.add_argument(
+    add("--target", metavar="COLUMN", help="the column to predict")
+    add(
         "--venv",
         metavar="FOLDER",
         type=Path,

@@ -62,14 +62,15 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
     Raises:
         UserError: An output has an unknown ending, or a file is named twice.
     """
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "-o",
         "--output",
         metavar="FILE",
         type=Path,
         help="write to this .csv, .csv.gz or .parquet file; default: stdout, as CSV",
     )
-    parser.add_argument(
+    add(
         "--rejects",
         metavar="FILE",
         type=Path,
@@ -78,7 +79,7 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
             " predict the others; by default, such a row is an error"
         ),
     )
-    parser.add_argument(
+    add(
         "--ignore-extra",
         action="store_true",
         help=(
@@ -86,7 +87,7 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
             " they are an error"
         ),
     )
-    parser.add_argument(
+    add(
         "--explain",
         type=int,
         default=0,

@@ -12,17 +12,18 @@ from keras_tabular.runs.run import WORKSPACE, Run, base_run
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "base",
         nargs="?",
         help="the revision to compare with; else gate.base",
     )
-    parser.add_argument(
+    add(
         "rev",
         nargs="?",
         help="the revision to report; else the workspace",
     )
-    parser.add_argument(
+    add(
         "-o",
         "--output",
         type=Path,

@@ -89,7 +89,8 @@ def main(parser: ArgumentParser) -> None:
 
 def parse_arguments(parser: ArgumentParser) -> Namespace:
     """Parse the arguments of the command."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "model",
         metavar="FILE",
         nargs="?",
@@ -97,21 +98,13 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
         default=MODEL_FILE,
         help="the model, a .keras file; default: %(default)s",
     )
-    add_address_options(parser)
-    add_limits(parser)
-    add_log_and_page_options(parser)
-    return parser.parse_args()
-
-
-def add_address_options(parser: ArgumentParser) -> None:
-    """Add the options that say where the server listens."""
-    parser.add_argument(
+    add(
         "--host",
         metavar="ADDRESS",
         default=LOOPBACK,
         help="address to listen on; default: %(default)s, only for this machine",
     )
-    parser.add_argument(
+    add(
         "--allow-host",
         default=[],
         action="append",
@@ -121,44 +114,40 @@ def add_address_options(parser: ArgumentParser) -> None:
             " names of a domain, * any name; can be given several times"
         ),
     )
-    parser.add_argument(
+    add(
         "--port",
         type=int,
         default=8000,
         help="port to listen on, 0 for a free one; default: %(default)s",
     )
-    parser.add_argument(
+    add(
         "--root-path",
         default="",
         metavar="PREFIX",
         help="prefix that a proxy removes from paths, such as /models/churn",
     )
-
-
-def add_limits(parser: ArgumentParser) -> None:
-    """Add the options that limit requests."""
-    parser.add_argument(
+    add(
         "--max-body",
         type=float,
         default=8.0,
         metavar="MB",
         help="maximum size of a request in megabytes; default: %(default)g",
     )
-    parser.add_argument(
+    add(
         "--max-rows",
         type=int,
         default=10_000,
         metavar="N",
         help="maximum number of rows in a request; default: %(default)s",
     )
-    parser.add_argument(
+    add(
         "--request-timeout",
         type=float,
         default=30.0,
         metavar="SECONDS",
         help="time within which a request has to be received; default: %(default)g",
     )
-    parser.add_argument(
+    add(
         "--max-concurrency",
         "--max-connections",
         type=int,
@@ -166,33 +155,36 @@ def add_limits(parser: ArgumentParser) -> None:
         metavar="N",
         help="maximum number of requests to /predict at once; default: %(default)s",
     )
+    add_log_and_page_options(parser)
+    return parser.parse_args()
 
 
 def add_log_and_page_options(parser: ArgumentParser) -> None:
     """Add the options of the logs and of the page."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--access-log",
         action="store_true",
         help="print a JSON line for each request, with its X-Request-ID",
     )
-    parser.add_argument(
+    add(
         "--log",
         metavar="FOLDER",
         type=Path,
         help="append a JSON line for each predicted row to FOLDER/YYYY-MM-DD.jsonl",
     )
-    parser.add_argument(
+    add(
         "--model-version",
         metavar="NAME",
         help="version of the model in answers, in the log and in metrics",
     )
-    parser.add_argument(
+    add(
         "--notice",
         metavar="TEXT",
         default="",
         help="text on the page, such as what the model must not be used for",
     )
-    parser.add_argument(
+    add(
         "--no-page",
         action="store_true",
         help="show no page, and leave values of training rows out of /schema",

@@ -58,15 +58,7 @@ def main(parser: ArgumentParser) -> None:
         default=".",
         help="the folder of the project; default: the current folder",
     )
-    upgrade(parser.parse_args().folder)
-
-
-def upgrade(folder: Path) -> None:
-    """Upgrade a project to the version of the library in this clone.
-
-    Raises:
-        UserError: The folder is no project, or one of a version that is too old.
-    """
+    folder = parser.parse_args().folder
     wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
     if len(wheels) != 1:
         raise UserError(

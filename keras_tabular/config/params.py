@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_tabular.config import sections
-from keras_tabular.config.schema import VALUE_TYPES, ByKind, Kind, Schema, load_schema
+from keras_tabular.config.schema import SCHEMA, VALUE_TYPES, Kind, Schema, load_schema
 from keras_tabular.config.sections import (
     KEYS_OF_RULES,
     CostsByClass,
@@ -30,15 +30,8 @@ from keras_tabular.tasks.metrics import COST, CUSTOM, ROW_SETS
 from keras_tabular.tasks.task import Task
 
 PARAMS = Path("params.yaml")
-# The types of the ends of a `Range` of a column's values.
-RANGE_TYPES = ByKind[tuple[type, ...]](
-    real=(float,),
-    integer=(float,),
-    boolean=(),
-    category=(),
-    datetime=(date,),
-    text=(),
-)
+# The types of the ends of a `Range` of a column's values, by its kind.
+RANGE_TYPES = {"real": float, "integer": float, "datetime": date}
 # A model that always predicts one class can have the best value of these metrics.
 WON_BY_A_CONSTANT = ("precision", "recall")
 
@@ -58,31 +51,21 @@ with warnings.catch_warnings(action="ignore"):
         drift: sections.Drift
 
 
-def load_settings(*names: str) -> tuple[Schema, Params]:
+def load_settings(*names: str, project: Path = Path()) -> tuple[Schema, Params]:
     """Load the schema of the table, and sections of `params.yaml`.
 
-    Args:
-        names: The sections to return.
-
-    Raises:
-        UserError: See `load_schema` and `load_params`.
-    """
-    schema = load_schema()
-    return schema, load_params(*names, schema=schema)
-
-
-def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
-    """Load sections of `params.yaml`, after a check of all sections of the library.
+    All sections of the library are checked.
 
     Args:
         names: The sections to return.
-        schema: The schema of the table, which the sections have to fit.
-        path: The file.
+        project: The folder of the project.
 
     Raises:
-        UserError: The file cannot be read, or a key or value is wrong. The message has
+        UserError: A file cannot be read, or a key or value is wrong. The message has
             one line for each mistake.
     """
+    schema = load_schema(project / SCHEMA)
+    path = project / PARAMS
     try:
         content = drop_sections_of_the_owner(read_yaml(path))
         params = parse_section(content, Params, path)
@@ -101,7 +84,7 @@ def load_params(*names: str, schema: Schema, path: Path = PARAMS) -> Params:
             f" restore {path} dvc.lock metrics && dvc checkout --force`.",
         ) from None
     requested = {name: getattr(params, name) for name in names}
-    return Params.model_construct(**requested)
+    return schema, Params.model_construct(**requested)
 
 
 def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
@@ -122,8 +105,13 @@ def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
 def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     """Yield where the sections of a file do not fit each other or the table."""
     task = schema.learning_task
-    yield from split_mistakes(params.split, schema)
-    yield from train_mistakes(params.train, params.split, task)
+    split = params.split
+    key = KEYS_OF_RULES.get(split.by)
+    if key and not getattr(schema, key):
+        yield f"split.by: {split.by} requires the key {key} in data/schema.yaml."
+    if split.stratify and split.by != "random":
+        yield f"split.stratify: true requires split.by: random, got {split.by}."
+    yield from train_mistakes(params.train, split, task)
     if not {*params.train.ignore} < {*schema.features}:
         yield (
             "train.ignore: expected some of the columns"
@@ -134,15 +122,6 @@ def find_mistakes(params: Params, schema: Schema) -> Iterator[str]:
     yield from metric_mistakes(params.evaluate, task)
     yield from threshold_mistakes(params.evaluate, params.train, task)
     yield from row_set_mistakes(params.evaluate, schema)
-
-
-def split_mistakes(split: Split, schema: Schema) -> Iterator[str]:
-    """Yield what the table lacks for the rule of the split."""
-    key = KEYS_OF_RULES.get(split.by)
-    if key and not getattr(schema, key):
-        yield f"split.by: {split.by} requires the key {key} in data/schema.yaml."
-    if split.stratify and split.by != "random":
-        yield f"split.stratify: true requires split.by: random, got {split.by}."
 
 
 def train_mistakes(train: Train, split: Split, task: Task) -> Iterator[str]:
@@ -320,8 +299,8 @@ def row_set_mistakes(evaluate: Evaluate, schema: Schema) -> Iterator[str]:
 def fits_kind(condition: Range | tuple[Any, ...], kind: Kind) -> bool:
     """Return whether a condition has values of the type of a column of this kind."""
     if isinstance(condition, Range):
-        ends = [end for end in (condition.low, condition.high) if end is not None]
-        return all(isinstance(end, RANGE_TYPES[kind]) for end in ends)
+        types = (RANGE_TYPES.get(kind, ()), type(None))
+        return isinstance(condition.low, types) and isinstance(condition.high, types)
     return kind != "text" and all(
         type(value) in VALUE_TYPES[kind] for value in condition
     )

@@ -27,7 +27,14 @@ MAX_LENGTH = 2**14  # the number of characters of a text that a model can read
 Kind = Literal["real", "integer", "boolean", "category", "datetime", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 NUMBER_KINDS = ("real", "integer")
-NUMBER_KEYS = ("min", "max", "values", "format")
+# The kinds that may have a key of a column, if not all may.
+KINDS_OF_KEYS = {
+    "min": NUMBER_KINDS,
+    "max": NUMBER_KINDS,
+    "values": (*NUMBER_KINDS, "boolean", "category"),
+    "format": (*NUMBER_KINDS, "datetime"),
+    "timezone": ("datetime",),
+}
 FeatureType = Literal["number", "datetime", "category", "text"]
 Format = str | tuple[str, ...] | None
 # A number format is how a column writes 1234.5, such as $1,234.5 or 1 234,5 m2: a
@@ -68,15 +75,6 @@ class ByKind(TypedDict, Generic[T]):
     text: T
 
 
-# Keys that only some kinds may have, by kind.
-KEYS = ByKind[tuple[str, ...]](
-    real=NUMBER_KEYS,
-    integer=NUMBER_KEYS,
-    boolean=("values",),
-    category=("values",),
-    datetime=("format", "timezone"),
-    text=(),
-)
 # The types of the values of a column in this file. Dates cannot be listed.
 VALUE_TYPES = ByKind[tuple[type, ...]](
     real=(int, float),
@@ -114,11 +112,11 @@ class Column(Section):
 
     @model_validator(mode="after")
     def _keys_fit_the_kind(self) -> Self:
-        for key in (*NUMBER_KEYS, "timezone"):
-            if getattr(self, key) is not None and key not in KEYS[self.kind]:
-                allowed = " and ".join(kind for kind in KINDS if key in KEYS[kind])
+        for key, kinds in KINDS_OF_KEYS.items():
+            if getattr(self, key) is not None and self.kind not in kinds:
                 raise ValueError(
-                    f"{key} is for {allowed} columns, but this one is {self.kind}.",
+                    f"{key} is for {' and '.join(kinds)} columns, but this one is"
+                    f" {self.kind}.",
                 )
         if self.format is not None:
             _check_format(self)
@@ -182,7 +180,7 @@ class Column(Section):
     def missing_words(self) -> tuple[str, ...]:
         """The `missing_values` that are texts, as all those of a category are."""
         if self.kind == "category":
-            return tuple(str(value) for value in self.missing_values)
+            return tuple(map(str, self.missing_values))
         return tuple(value for value in self.missing_values if isinstance(value, str))
 
     @property

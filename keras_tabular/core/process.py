@@ -99,7 +99,10 @@ def run(main: Callable[[], None]) -> None:
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
             # It may be a pipe that nobody reads, or a file on a full disk.
-            _discard_stdout()
+            # Write what can be written, so that Python's last flush shows no traceback.
+            with suppress(OSError):
+                sys.stdout.flush()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(BROKEN_PIPE)
         if message := explanation(error):
@@ -111,13 +114,6 @@ def _interrupt_once(number: int, _: Any) -> None:
     """Raise `KeyboardInterrupt`, whose cleanup a second signal must not interrupt."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _discard_stdout() -> None:
-    """Write what can be written, so that Python's last flush shows no traceback."""
-    with suppress(OSError):
-        sys.stdout.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explanation(error: BaseException) -> str | None:

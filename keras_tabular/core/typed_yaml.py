@@ -35,7 +35,6 @@ EXPECTED_TYPES = {
 BOUNDS = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
 BOOLEAN = "tag:yaml.org,2002:bool"
 INTEGER = "tag:yaml.org,2002:int"
-INTEGER_PATTERN = r"[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$"
 
 
 class Section(BaseModel):
@@ -75,7 +74,7 @@ Loader.add_implicit_resolver(
 )
 Loader.add_implicit_resolver(
     INTEGER,
-    re.compile(INTEGER_PATTERN),
+    re.compile("[-+]?(0|[1-9][0-9_]*|0b[01_]+|0[0-7_]+|0x[0-9a-fA-F_]+)$"),
     list("-+0123456789"),
 )
 

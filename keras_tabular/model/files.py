@@ -22,9 +22,9 @@ from keras_tabular.core.files import atomic_write
 from keras_tabular.core.process import BROKEN_PIPE
 from keras_tabular.core.workers import uses_ray
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.table import excel, rows, source
+from keras_tabular.table import rows
 from keras_tabular.table.csv import RawRows, describe_place, read_header, skipped_lines
-from keras_tabular.table.dialect import fit_dialect
+from keras_tabular.table.dialect import fit_dialect, has_header
 
 MODEL_FILE = Path("models/model.keras")  # the model that `dvc repro` writes
 SUFFIXES = {b"\x1f\x8b": ".gz", b"PK": ".xlsx"}  # by the first bytes of a file
@@ -128,7 +128,7 @@ def open_rows(file: Path, schema: Schema) -> Iterator[Path]:
 
 def check_skipped_lines(file: Path, schema: Schema) -> None:
     """Raise `UserError` if `skip_lines` leaves out a line that looks like a new row."""
-    if not schema.skip_lines or not (source.is_csv(file) or excel.is_excel(file)):
+    if not schema.skip_lines or not has_header(file):
         return
     dialect = fit_dialect(file, schema)
     _, header = read_header(file, dialect)

@@ -76,25 +76,17 @@ class Permutations(NamedTuple):
             chosen = rng.permutation(BACKGROUND_SIZE)[:n_pairs]
             # Both permutations of a pair start with the same values.
             background[input_name(name)] = np.repeat(array[chosen], 2)
-        drawn_ranks = _draw_ranks(n_pairs, n_ranks, rng)
+        # Permutations of the ranks, each followed by its reverse.
+        forwards = np.array([rng.permutation(n_ranks) for _ in range(n_pairs)])
+        backwards = n_ranks - 1 - forwards
+        pairs = np.stack([forwards, backwards], axis=1)  # (pairs, 2, ranks)
+        drawn_ranks = pairs.reshape(-1, n_ranks)
         ranks = {}
         for name in schema.features:
             # The last rank that was drawn is that of all other columns together.
             number = names.index(name) if name in names else -1
             ranks[input_name(name)] = drawn_ranks[:, number]
         return cls(names, n_ranks, background, ranks)
-
-
-def _draw_ranks(n_pairs: int, n_ranks: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw permutations of the ranks, each followed by its reverse.
-
-    Returns:
-        Int64, shape (2 * n_pairs, n_ranks).
-    """
-    forwards = np.array([rng.permutation(n_ranks) for _ in range(n_pairs)])
-    backwards = n_ranks - 1 - forwards
-    pairs = np.stack([forwards, backwards], axis=1)  # (pairs, 2, ranks)
-    return pairs.reshape(-1, n_ranks)
 
 
 def contributions(

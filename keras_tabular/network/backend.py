@@ -54,6 +54,8 @@ try:
     with quick_imports("pandas", "scipy", "sklearn"):
         import keras
         import tensorflow as tf
+        from keras import KerasTensor
+        from tensorflow import Tensor
 
     hide_pandas()
     # TensorFlow splits a sum into a piece for each thread, so their number is the same
@@ -70,4 +72,4 @@ finally:
     os.close(devnull)
     os.close(stderr)
 
-__all__ = ["keras", "tf"]
+__all__ = ["KerasTensor", "Tensor", "keras", "tf"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import KerasTensor, keras
 
 layers = keras.layers
 ops = keras.ops
@@ -76,9 +76,7 @@ def enclosing_slice(places: list[Place]) -> slice:
     """
     if not places:
         return slice(0)
-    start, _ = places[0]
-    _, stop = places[-1]
-    return slice(start, stop)
+    return slice(places[0][0], places[-1][1])
 
 
 def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Model:
@@ -123,22 +121,22 @@ def build_features(columns: ColumnSample, network: ResolvedNetwork) -> keras.Mod
 
 
 def scale_columns(
-    x: keras.KerasTensor,
+    x: KerasTensor,
     median: np.ndarray,
     scale: np.ndarray,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build the layers of the robust scaling of columns, shape (rows, width)."""
     offset = -median * scale
     rescale = layers.Rescaling(scale.tolist(), offset.tolist())
-    return smooth_clip_layers(rescale(x))
+    return smooth_clip(rescale(x), ops)
 
 
 def scale_around_lookups(
-    inputs: keras.KerasTensor,
+    inputs: KerasTensor,
     median: np.ndarray,
     scale: np.ndarray,
     one_hot: slice,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build the robust scaling of columns, shape (rows, width), for lookups.
 
     A one-hot column is only multiplied by the scaled value of 1. So a training step,
@@ -181,25 +179,24 @@ def divide_or_zero(dividend: Any, divisor: np.ndarray) -> np.ndarray:
     return np.divide(dividend, divisor, out=zeros, where=divisor > 0)
 
 
-def smooth_clip(x: np.ndarray) -> np.ndarray:
+def smooth_clip(x: Any, functions: Any = np) -> Any:
     """Compute x / sqrt(1 + (x/3)²), with one square root and no division by it.
+
+    XLA might replace such a division.
+
+    Args:
+        x: Values of any shape.
+        functions: The module of `clip`, `sqrt` and others: NumPy, or `keras.ops` to
+            build layers.
 
     Example:
         >>> smooth_clip(np.array([0.0, 4.0, 1e9])).round(1).tolist()
         [0.0, 2.4, 3.0]
     """
-    x = np.clip(x, -MAX_SCALED, MAX_SCALED)
-    square = np.square(x)
-    denominator = 1 + np.square(x / 3)
-    return np.sign(x) * np.sqrt(square / denominator)
-
-
-def smooth_clip_layers(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Build the layers of `smooth_clip`; XLA might replace a division by a root."""
-    x = ops.clip(x, -MAX_SCALED, MAX_SCALED)
-    square = ops.square(x)
-    denominator = 1 + ops.square(x / 3)
-    return ops.sign(x) * ops.sqrt(square / denominator)
+    x = functions.clip(x, -MAX_SCALED, MAX_SCALED)
+    square = functions.square(x)
+    denominator = 1 + functions.square(x / 3)
+    return functions.sign(x) * functions.sqrt(square / denominator)
 
 
 def quantile_bins(
@@ -230,9 +227,9 @@ def quantile_bins(
 
 
 def embed_numbers(
-    inputs: list[keras.KerasTensor],
+    inputs: list[KerasTensor],
     network: ResolvedNetwork,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Embed each number by its value and its bins, and append the other columns.
 
     Without `network.embedding`, or without a number, this returns the columns as they
@@ -267,7 +264,7 @@ def embed_numbers(
     return layers.Concatenate()([flat, *other_columns])
 
 
-def learn_scale(x: keras.KerasTensor, network: ResolvedNetwork) -> keras.KerasTensor:
+def learn_scale(x: KerasTensor, network: ResolvedNetwork) -> KerasTensor:
     """Multiply each column by a learnt factor, if `network.learnt_scale` is true.
 
     Other modules find this layer by its equation or its name, and treat a layer that a

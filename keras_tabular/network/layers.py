@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_tabular.config.schema import Column, Schema, input_name, part_name
 from keras_tabular.config.sections import Train
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import KerasTensor, keras
 from keras_tabular.network.features import Place
 from keras_tabular.network.statistics import (
     PERIODS,
@@ -40,7 +40,7 @@ def build_preprocessing(
     texts: `texts.TextEncoder` builds their layers.
     """
 
-    def build_inputs(names: Iterable[str]) -> dict[str, keras.KerasTensor]:
+    def build_inputs(names: Iterable[str]) -> dict[str, KerasTensor]:
         """Build an input with a name of its own for each feature, in their order."""
         inputs = {}
         for name, column in zip(names, schema.features.values(), strict=True):
@@ -64,11 +64,11 @@ def build_preprocessing(
 
 
 def preprocess_columns(
-    inputs: dict[str, keras.KerasTensor],
+    inputs: dict[str, KerasTensor],
     statistics: Statistics,
     schema: Schema,
     train: Train,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build the layers from the input of each column to all preprocessed columns."""
     columns = schema.columns
     with_missing = statistics.columns_with_missing
@@ -123,11 +123,11 @@ def category_positions(
 
 
 def scale_numbers(
-    inputs: dict[str, keras.KerasTensor],
+    inputs: dict[str, KerasTensor],
     statistics: Statistics,
     schema: Schema,
     train: Train,
-) -> list[keras.KerasTensor]:
+) -> list[KerasTensor]:
     """Fill and scale all number columns, and mark the missing values of columns.
 
     A column gets a mark if it had missing values in training.
@@ -175,9 +175,9 @@ def scale_numbers(
 
 
 def normalise(
-    numbers: keras.KerasTensor,
+    numbers: KerasTensor,
     scalings: list[Scaling],
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build (numbers - shift) / scale, as a `Normalization` layer if it is precise.
 
     Args:
@@ -202,11 +202,11 @@ def normalise(
 
 
 def one_hot(
-    text: keras.KerasTensor,
+    text: KerasTensor,
     categories: list[str],
     has_missing: bool,
     column: Column,
-) -> keras.KerasTensor:
+) -> KerasTensor:
     """Build a 0/1 column for each known category, and one for missing values.
 
     All columns are 0 for a category that training never saw.

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_tabular.network import reproducible
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import KerasTensor, Tensor, keras, tf
 from keras_tabular.network.features import (
     BIN_EQUATION,
     SCALE_EQUATION,
@@ -56,11 +56,11 @@ class OneHot(NamedTuple):
         factors: What each of them is multiplied with, shape (n,); None for 1.
     """
 
-    other_columns: tf.Tensor
-    codes: tf.Tensor
-    values: tf.Tensor
+    other_columns: Tensor
+    codes: Tensor
+    values: Tensor
     place: slice
-    factors: tf.Tensor | None = None
+    factors: Tensor | None = None
 
 
 class BinPlaces(NamedTuple):
@@ -71,8 +71,8 @@ class BinPlaces(NamedTuple):
         fraction: The value of the next bin, float32, shape (batch, numbers).
     """
 
-    whole: tf.Tensor
-    fraction: tf.Tensor
+    whole: Tensor
+    fraction: Tensor
 
 
 def add_lookups(model: keras.Model, batch_size: int) -> keras.Model:
@@ -130,7 +130,7 @@ class MarkLookups(keras.layers.Identity):
             tensors[-1]._one_hot = self._find_one_hot(tensors[-1])
         return inputs
 
-    def _find_one_hot(self, x: tf.Tensor) -> OneHot:
+    def _find_one_hot(self, x: Tensor) -> OneHot:
         n = len(self._belongs_to_code)
         one_hot = x[:, self._place]  # (batch, n)
         # At most one column of a code is not 0. So the sums of both products have one
@@ -153,7 +153,7 @@ class MarkLookups(keras.layers.Identity):
 class LookupConcatenate(keras.layers.Concatenate):
     """A `Concatenate` layer that passes on what lookups need."""
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+    def call(self, inputs: list[Tensor]) -> Tensor:
         """Concatenate the tensors, of which one may have one-hot columns to look up."""
         output = super().call(inputs)
         is_marked = [hasattr(tensor, "_one_hot") for tensor in inputs]
@@ -183,34 +183,29 @@ class LookupDense(reproducible.ReproducibleDense):
         batch_size: Number of rows of a training step.
     """
 
+    compiles_activation = False  # XLA compiles the whole step
+
     def __init__(self, layer: keras.layers.Layer, batch_size: int) -> None:
         super().__init__(layer)
         self._batch_size = batch_size
         penalty = layer.kernel.regularizer
 
-        def l2_on_grid(kernel: tf.Tensor) -> tf.Tensor:
+        def l2_on_grid(kernel: Tensor) -> Tensor:
             squares = reproducible.sum_on_grid(tf.square(kernel))
             return penalty.l2 * tf.squeeze(squares)
 
         if type(penalty) is keras.regularizers.L2:
             layer.kernel.regularizer = l2_on_grid
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Compute the layer, whose activation XLA compiles with the whole step."""
-        x = self.multiply(inputs)
-        activation = self.layer.activation
-        if activation is keras.activations.softmax:
-            return reproducible.softmax(x)
-        return activation(x)
-
-    def multiply(self, x: tf.Tensor) -> tf.Tensor:
+    def multiply(self, x: Tensor) -> Tensor:
         """Compute the product with the kernel, by lookups if possible; add the bias."""
         kernel = keras.ops.convert_to_tensor(self.layer.kernel)
         bias = None
         if self.layer.bias is not None:
             row_shape = self.compute_output_shape(x.shape)[1:]
             bias = tf.broadcast_to(self.layer.bias, row_shape)
-        if self.equation == BIN_EQUATION and hasattr(x, "_places"):
+        has_bins = self.equation == BIN_EQUATION and hasattr(x, "_places")
+        if has_bins and bias is not None:
             return bin_product(x._places, kernel, self._batch_size, bias)
         one_hot = getattr(x, "_one_hot", None)
         if one_hot is not None:
@@ -223,10 +218,10 @@ class LookupDense(reproducible.ReproducibleDense):
 
     def _multiply_exactly(
         self,
-        x: tf.Tensor,
-        kernel: tf.Tensor,
-        bias: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
         return reproducible.training_product(
             self.equation,
             x,
@@ -238,9 +233,9 @@ class LookupDense(reproducible.ReproducibleDense):
     def _multiply_one_hot(
         self,
         one_hot: OneHot,
-        kernel: tf.Tensor,
-        bias: tf.Tensor | None,
-    ) -> tf.Tensor:
+        kernel: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
         """Multiply by the kernel of a `Dense` layer: float32, shape (batch, units)."""
         rows = kernel[one_hot.place]  # (n, units)
         other_rows = remove_rows(kernel, one_hot.place)
@@ -257,10 +252,10 @@ class LookupDense(reproducible.ReproducibleDense):
 
     def _scale_one_hot(
         self,
-        x: tf.Tensor,
+        x: Tensor,
         one_hot: OneHot,
-        kernel: tf.Tensor,
-    ) -> tf.Tensor:
+        kernel: Tensor,
+    ) -> Tensor:
         """Multiply each column by its factor, and leave the one-hot ones to lookups."""
         place = one_hot.place
         factors = kernel[place]
@@ -285,13 +280,12 @@ class HashDropout(keras.layers.Layer):
     def __init__(self, layer: keras.layers.Dropout) -> None:
         super().__init__(name=layer.name)
         self.layer = layer
-        self.supports_masking = True
 
     def call(
         self,
-        inputs: keras.KerasTensor,
+        inputs: KerasTensor,
         training: bool = False,
-    ) -> keras.KerasTensor:
+    ) -> KerasTensor:
         """Drop values in training; the seed of the layer changes with each step."""
         rate = self.layer.rate
         if not training or not rate:
@@ -307,7 +301,7 @@ class HashDropout(keras.layers.Layer):
         return tf.where(is_kept, inputs / (1 - rate), 0)
 
 
-def mix_bits(values: tf.Tensor) -> tf.Tensor:
+def mix_bits(values: Tensor) -> Tensor:
     """Hash uint32 values, so that neighbouring values have unrelated hashes."""
     for shift, factor in HASH_STEPS:
         shifted = tf.bitwise.right_shift(values, np.uint32(shift))
@@ -316,7 +310,7 @@ def mix_bits(values: tf.Tensor) -> tf.Tensor:
     return values
 
 
-def remove_rows(matrix: tf.Tensor, place: slice) -> tf.Tensor:
+def remove_rows(matrix: Tensor, place: slice) -> Tensor:
     """Return a tensor without some neighbouring rows."""
     before = matrix[: place.start]
     after = matrix[place.stop :]
@@ -324,11 +318,11 @@ def remove_rows(matrix: tf.Tensor, place: slice) -> tf.Tensor:
 
 
 def row_sums(
-    codes: tf.Tensor,
-    values: tf.Tensor,
-    rows: tf.Tensor,
+    codes: Tensor,
+    values: Tensor,
+    rows: Tensor,
     batch_size: int,
-) -> tf.Tensor:
+) -> Tensor:
     """Add up the rows that codes name, each multiplied with a value.
 
     Args:
@@ -345,14 +339,14 @@ def row_sums(
     factors = reproducible.round_to_bits(values, bits)[:, :, None]  # (batch, codes, 1)
 
     @tf.custom_gradient
-    def look_up(rows: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def look_up(rows: Tensor) -> tuple[Tensor, Any]:
         rounded_rows = reproducible.round_to_bits(rows, bits)
         # Row n, of zeros, is for no code.
         rows_and_zeros = tf.pad(rounded_rows, [[0, 1], [0, 0]])
         terms = factors * tf.gather(rows_and_zeros, codes)  # (batch, codes, units)
         sums = tf.reduce_sum(terms, axis=1)  # (batch, units)
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        def gradient(upstream: Tensor) -> Tensor:
             upstream = reproducible.round_to_bits(upstream, bits)  # (batch, units)
             shares = factors * upstream[:, None]  # (batch, codes, units)
             by_row = tf.math.unsorted_segment_sum(shares, codes, n + 1)
@@ -363,7 +357,7 @@ def row_sums(
     return look_up(rows)
 
 
-def find_bin_places(bins: tf.Tensor) -> BinPlaces:
+def find_bin_places(bins: Tensor) -> BinPlaces:
     """Find how many bins of each number are 1, and the fraction in the next one.
 
     Args:
@@ -378,11 +372,11 @@ def find_bin_places(bins: tf.Tensor) -> BinPlaces:
 
 def bin_product(
     places: BinPlaces,
-    kernel: tf.Tensor,
+    kernel: Tensor,
     batch_size: int,
-    bias: tf.Tensor | None,
-) -> tf.Tensor:
-    """Compute the product of bins with a kernel.
+    bias: Tensor,
+) -> Tensor:
+    """Compute the product of bins with a kernel, and add a bias.
 
     Args:
         places: The bins of `batch_size` rows or fewer.
@@ -404,10 +398,7 @@ def bin_product(
     fraction = fraction[:, :, None]  # (batch, numbers, 1)
 
     @tf.custom_gradient
-    def multiply(
-        kernel: tf.Tensor,
-        bias: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, Any]:
+    def multiply(kernel: Tensor, bias: Tensor) -> tuple[Tensor, Any]:
         rounded_kernel = reproducible.round_to_bits(kernel, bits)
         bins = tf.pad(rounded_kernel, [[0, 0], [0, 1], [0, 0]])
         sums_before = tf.cumsum(bins, axis=1, exclusive=True)
@@ -415,29 +406,30 @@ def bin_product(
         sum_rows = tf.reshape(sums_before, [-1, n_units])
         whole = tf.gather(sum_rows, next_row)  # (batch, numbers, units)
         next_bin = tf.gather(bin_rows, next_row)  # (batch, numbers, units)
-        product = tf.cast(whole + fraction * next_bin, tf.float32)
-        if bias is not None:
-            product += bias
+        product = whole + fraction * next_bin
+        product = tf.cast(product, tf.float32)
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+        def gradient(upstream: Tensor) -> list[Tensor]:
             upstream = reproducible.round_to_bits(upstream, bits)
             of_bins = bin_gradient(upstream, next_row, fraction, shape)
-            gradients = [of_bins[:, :-1]]  # without the bin of zeros
-            if bias is not None:
-                gradients.append(tf.reduce_sum(upstream, axis=0))
-            return [tf.cast(values, tf.float32) for values in gradients]
+            of_kernel = of_bins[:, :-1]  # without the bin of zeros
+            of_bias = tf.reduce_sum(upstream, axis=0)
+            return [
+                tf.cast(of_kernel, tf.float32),
+                tf.cast(of_bias, tf.float32),
+            ]
 
-        return product, gradient
+        return product + bias, gradient
 
-    return multiply(kernel) if bias is None else multiply(kernel, bias)
+    return multiply(kernel, bias)
 
 
 def bin_gradient(
-    upstream: tf.Tensor,
-    next_row: tf.Tensor,
-    fraction: tf.Tensor,
+    upstream: Tensor,
+    next_row: Tensor,
+    fraction: Tensor,
     shape: tuple[int, int, int],
-) -> tf.Tensor:
+) -> Tensor:
     """Compute the gradient of all rows of a kernel for bins: float64.
 
     Args:

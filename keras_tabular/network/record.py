@@ -16,8 +16,6 @@ from keras_tabular.table.profile import ColumnSummary
 
 # Entry in the zip file.
 METADATA = "tabular.json"
-# The first date that a zip file can contain.
-ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 # Size of all JSON in a .keras file.
 MAX_JSON_BYTES = 2**28
 
@@ -164,8 +162,8 @@ class TrainingRecord(Section, extra="ignore"):
 def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> None:
     """Write the model in `source` to another file, with other metadata.
 
-    The same model gives the same bytes: entries of the zip file are sorted and have no
-    date.
+    The same model gives the same bytes: entries of the zip file are sorted, and their
+    date is the first one of the format, which is the default of `ZipInfo`.
     """
     with (
         zipfile.ZipFile(source) as old,
@@ -176,9 +174,9 @@ def replace_metadata(source: Path, target: Path, metadata: TrainingRecord) -> No
             content = old.read(name)
             if name.endswith(".json"):
                 content = _without_date_and_addresses(content.decode()).encode()
-            new.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+            new.writestr(zipfile.ZipInfo(name), content)
         record = metadata.model_dump_json(indent=1, exclude_defaults=True)
-        new.writestr(zipfile.ZipInfo(METADATA, ZIP_EPOCH), record)
+        new.writestr(zipfile.ZipInfo(METADATA), record)
 
 
 def _without_date_and_addresses(text: str) -> str:

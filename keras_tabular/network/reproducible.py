@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import KerasTensor, Tensor, keras, tf
 from keras_tabular.table.arrays import Inputs
 
 # Bits of the mantissa of a float64.
@@ -80,6 +80,8 @@ def make_reproducible(model: keras.Model) -> keras.Model:
 class ReproducibleDense(keras.layers.Layer):
     """A `Dense` or `EinsumDense` layer, with its weights and with exact products."""
 
+    compiles_activation = True
+
     def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(name=layer.name)
         self.layer = layer
@@ -89,16 +91,17 @@ class ReproducibleDense(keras.layers.Layer):
         """Return the shape of the output of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
-    def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
-        """Compute the layer, with an activation that is compiled by XLA."""
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """Compute the layer, with an activation that XLA compiles."""
         activation = self.layer.activation
         if activation is keras.activations.softmax:
             activation = softmax
-        if activation not in ACTIVATIONS_WITHOUT_APPROXIMATION:
+        is_approximated = activation not in ACTIVATIONS_WITHOUT_APPROXIMATION
+        if self.compiles_activation and is_approximated:
             activation = compile_activation(activation)
         return activation(self.multiply(inputs))
 
-    def multiply(self, x: tf.Tensor) -> tf.Tensor:
+    def multiply(self, x: Tensor) -> Tensor:
         """Compute the product with the kernel, and add the bias."""
         product = prediction_product(self.equation, x, self.layer.kernel)
         if self.layer.bias is None:
@@ -122,7 +125,7 @@ class Substitute(keras.Operation):
 class OrderedMean(keras.layers.GlobalAveragePooling1D):
     """A `GlobalAveragePooling1D` over members that adds them up in their order."""
 
-    def call(self, inputs: keras.KerasTensor, mask: None = None) -> keras.KerasTensor:
+    def call(self, inputs: KerasTensor, mask: None = None) -> KerasTensor:
         """Compute the mean of the members, from (rows, members, outputs)."""
         n_members = inputs.shape[1]
         return tf.add_n(tf.unstack(inputs, axis=1)) / n_members
@@ -144,11 +147,11 @@ def compile_activation(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def training_product(
     equation: str,
-    x: tf.Tensor,
-    kernel: tf.Tensor,
+    x: Tensor,
+    kernel: Tensor,
     max_terms: int,
-    bias: tf.Tensor | None = None,
-) -> tf.Tensor:
+    bias: Tensor | None = None,
+) -> Tensor:
     """Compute `einsum` of two float32 tensors, exact but for one rounding of each.
 
     Args:
@@ -166,17 +169,17 @@ def training_product(
 
     @tf.custom_gradient
     def multiply(
-        x: tf.Tensor,
-        kernel: tf.Tensor,
-        bias: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, Any]:
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None = None,
+    ) -> tuple[Tensor, Any]:
         rounded_x = round_to_bits(x, bits)
         rounded_kernel = round_to_bits(kernel, bits)
         product = float32_einsum(equation, rounded_x, rounded_kernel)
         if bias is not None:
             product += bias
 
-        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+        def gradient(upstream: Tensor) -> list[Tensor]:
             upstream = round_to_bits(upstream, bits)
             gradients = [
                 float32_einsum(x_gradient_equation, upstream, rounded_kernel),
@@ -193,12 +196,12 @@ def training_product(
     return multiply(x, kernel) if bias is None else multiply(x, kernel, bias)
 
 
-def float32_einsum(equation: str, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def float32_einsum(equation: str, a: Tensor, b: Tensor) -> Tensor:
     """Compute `einsum` of two float64 tensors, rounded to float32."""
     return tf.cast(tf.einsum(equation, a, b), tf.float32)
 
 
-def prediction_product(equation: str, x: tf.Tensor, kernel: Any) -> tf.Tensor:
+def prediction_product(equation: str, x: Tensor, kernel: Any) -> Tensor:
     """Compute `einsum` as `training_product` does, but round rows by themselves.
 
     Each row of `x` and each column of the kernel is rounded by itself, so that no row
@@ -243,7 +246,7 @@ def move_to_front(axes: str, first_axes: set[str]) -> str:
     return "".join(sorted(axes, key=lambda axis: axis not in first_axes))
 
 
-def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
+def arrange_axes(values: Tensor, axes: str, wanted: str) -> Tensor:
     """Put axes into another order, with size 1 for an axis that the tensor lacks.
 
     For example, the axes "km" become "mbk" with the shape (m, 1, k).
@@ -255,11 +258,11 @@ def arrange_axes(values: tf.Tensor, axes: str, wanted: str) -> tf.Tensor:
 
 
 def round_along_axes(
-    values: tf.Tensor,
+    values: Tensor,
     axes: str,
     summed_axes: set[str],
     bits: int,
-) -> tf.Tensor:
+) -> Tensor:
     """Round to a number of bits below the largest value along some of the axes."""
     summed = [number for number, axis in enumerate(axes) if axis in summed_axes]
     largest = tf.reduce_max(tf.abs(values), summed, keepdims=True)
@@ -285,10 +288,10 @@ def operand_bits(terms: int) -> int:
 
 
 def round_to_bits(
-    values: tf.Tensor,
+    values: Tensor,
     bits: int,
-    largest: tf.Tensor | None = None,
-) -> tf.Tensor:
+    largest: Tensor | None = None,
+) -> Tensor:
     """Round float32 values to a number of bits, and return them as float64.
 
     Args:
@@ -313,7 +316,7 @@ def round_to_bits(
     return (tf.cast(values, tf.float64) + shift) - shift
 
 
-def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
+def sum_on_grid(values: Tensor, axis: int | None = None) -> Tensor:
     """Add up float32 values over an axis, or all of them; the axis stays, with size 1.
 
     XLA adds in an order that depends on the CPU. Values are therefore rounded to
@@ -321,11 +324,11 @@ def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     """
 
     @tf.custom_gradient
-    def add_up(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def add_up(values: Tensor) -> tuple[Tensor, Any]:
         multiples = tf.round(tf.cast(values, tf.float64) / GRID)
         sums = tf.reduce_sum(multiples, axis, keepdims=True) * GRID
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        def gradient(upstream: Tensor) -> Tensor:
             return upstream * tf.ones_like(values)
 
         return tf.cast(sums, tf.float32), gradient
@@ -333,7 +336,7 @@ def sum_on_grid(values: tf.Tensor, axis: int | None = None) -> tf.Tensor:
     return add_up(values)
 
 
-def softmax(x: tf.Tensor) -> tf.Tensor:
+def softmax(x: Tensor) -> Tensor:
     """Compute the softmax of the last axis.
 
     The logits are attached to the result, as Keras does; `cross_entropy` reads them.
@@ -345,7 +348,7 @@ def softmax(x: tf.Tensor) -> tf.Tensor:
     return probabilities
 
 
-def cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+def cross_entropy(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Compute the cross-entropy of each row: float32, shape (rows,).
 
     Args:
@@ -377,10 +380,10 @@ class MeanLoss(keras.losses.Loss):
 
     def __call__(
         self,
-        y_true: tf.Tensor,
-        y_pred: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
-    ) -> tf.Tensor:
+        y_true: Tensor,
+        y_pred: Tensor,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
         """Compute the mean, weighted by `sample_weight`, shape (rows,)."""
         losses = super().__call__(y_true, y_pred, sample_weight)  # (rows,)
         total = tf.squeeze(sum_on_grid(losses))
@@ -458,9 +461,18 @@ class ExactModel:
         It is one graph for batches of any size, since graphs for one size each differ
         in the last bits.
         """
-        with_members = self._build_with_members()
+        layers = self.network.layers
+        # The inputs of a mean are the outputs of the members of an architecture.
+        means = [layer for layer in layers if isinstance(layer, OrderedMean)]
+        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
+        outputs = [mean.input for mean in means]
+        for layer in layers:
+            if layer.name == "output-value":  # to the units of the target
+                outputs = [layer(tensor) for tensor in outputs]
+        outputs.insert(0, self.network.output)
+        with_members = keras.Model(self.network.input, outputs)
 
-        def predict_all(columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        def predict_all(columns: dict[str, Tensor]) -> Tensor:
             matrices = []
             for y in with_members(columns, training=False):
                 # From (rows, outputs), or (rows, members, outputs).
@@ -474,20 +486,6 @@ class ExactModel:
         function = tf.function(predict_all, autograph=False)
         # A concrete function halves the time for a single row.
         return function.get_concrete_function(specs)
-
-    def _build_with_members(self) -> keras.Model:
-        """Build a model with the outputs of the network, then those of its members.
-
-        The inputs of each mean are the outputs of the members of an architecture.
-        """
-        layers = self.network.layers
-        means = [layer for layer in layers if isinstance(layer, OrderedMean)]
-        means.sort(key=lambda mean: mean.name.removesuffix("-mean"))
-        members = [mean.input for mean in means]
-        for layer in layers:
-            if layer.name == "output-value":  # to the units of the target
-                members = [layer(tensor) for tensor in members]
-        return keras.Model(self.network.input, [self.network.output, *members])
 
 
 def count_multiply_adds(network: keras.Model) -> float:

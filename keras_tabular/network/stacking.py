@@ -27,9 +27,7 @@ def is_stackable(model: keras.Model) -> bool:
     """
     rng = np.random.default_rng(0)
     shapes = [weight.shape for weight in model.weights]
-    first = [rng.normal(0, 0.1, shape) for shape in shapes]
-    second = [rng.normal(0, 0.1, shape) for shape in shapes]
-    members = [first, second]
+    members = [[rng.normal(0, 0.1, shape) for shape in shapes] for _ in range(2)]
     rows = keras.tree.map_structure(
         lambda x: rng.normal(size=(N_ROWS, *x.shape[1:])),
         model.input,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import KerasTensor, keras
 
 ops = keras.ops
 Item = TypeVar("Item")
@@ -217,7 +217,7 @@ class TextEncoder(NamedTuple):
                 predictions[rows, output] = chosen
         return predictions
 
-    def build_layers(self, text: keras.KerasTensor) -> keras.KerasTensor:
+    def build_layers(self, text: KerasTensor) -> KerasTensor:
         """Build the layers that predict new texts, (rows, 1): float32, (rows, outputs).
 
         A token adds its weight times its inverse frequency to each output. The sum is
@@ -256,7 +256,11 @@ def fit_encoder(
     """
     model = vocabulary.token_model()
     size = 1 + len(vocabulary.words) + len(vocabulary.ngrams)  # where 0 means no token
-    blocks = token_blocks(model, parts, size)
+    blocks = (
+        token_matrix(model, texts[start : start + BATCH_ROWS], size)
+        for texts in parts
+        for start in range(0, len(texts), BATCH_ROWS)
+    )
     fitted_blocks = first_items(blocks, lambda block: block.nnz, MAX_TOKENS_TO_FIT)
     tokens = sparse.vstack(list(fitted_blocks), format="csr")
     n_rows = tokens.shape[0]
@@ -272,17 +276,6 @@ def fit_encoder(
     weights = [fit_ridge(matrix, target, learns) for target in y[:n_rows].T]
     stacked = np.stack(weights).astype(np.float32)  # (outputs, tokens, 1 + folds)
     return TextEncoder(model, inverse_frequency, stacked)
-
-
-def token_blocks(
-    model: keras.Model,
-    parts: Iterable[np.ndarray],
-    size: int,
-) -> Iterator[sparse.csr_array]:
-    """Yield the `token_matrix` of each batch of texts."""
-    for texts in parts:
-        for start in range(0, len(texts), BATCH_ROWS):
-            yield token_matrix(model, texts[start : start + BATCH_ROWS], size)
 
 
 def token_matrix(

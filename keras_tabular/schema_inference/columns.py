@@ -434,24 +434,15 @@ def infer_text(column: InferredColumn) -> None:
 
 def describe_free_text(counts: Counter[str]) -> str:
     """Describe free texts or lists of labels, or return an empty text for others."""
-    mark, labels = find_labels([*counts])
-    if mark:
-        return (
-            f", lists of {len(labels)} labels between {mark}, which are read as words"
-        )
+    for mark in "|;,":  # between labels such as a|b
+        labels = {label.strip() for label in mark.join(counts).split(mark)}
+        n_lists = sum(mark in text for text in counts)
+        if 2 * n_lists > len(counts) > 3 * len(labels):
+            listed = f"{len(labels)} labels between {mark}, which are read as words"
+            return f", lists of {listed}"
     words = " ".join(counts).split()
     mean_words = len(words) / len(counts)
     are_varied = counts.total() < MAX_ROWS_PER_TEXT * len(counts)
     if mean_words >= MIN_MEAN_WORDS and are_varied:
         return f", free text of {mean_words:.1f} words on average"
     return ""
-
-
-def find_labels(texts: list[str]) -> tuple[str, set[str]]:
-    """Return the mark between labels such as a|b, and the labels, if most are lists."""
-    for mark in "|;,":
-        labels = {label.strip() for label in mark.join(texts).split(mark)}
-        n_lists = sum(mark in text for text in texts)
-        if 2 * n_lists > len(texts) > 3 * len(labels):
-            return mark, labels
-    return "", set()

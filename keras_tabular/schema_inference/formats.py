@@ -134,14 +134,15 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
     (prefix, suffix), _ = affixes.most_common(1)[0]
     characters = {",", ".", *"".join(texts)}
     forms: list[str | None] = [None]
-    for mark, separators in SEPARATORS.items():
-        for separator in separators:
-            if separator in characters:
-                forms.append(f"{prefix}1{separator}234{mark}5{suffix}")
-    n_fitting = {}
-    for form in forms:
-        numbers = parse_texts(some, "real", form)
-        n_fitting[form] = len(some) - numbers.count(None)
+    forms += [
+        f"{prefix}1{separator}234{mark}5{suffix}"
+        for mark, separators in SEPARATORS.items()
+        for separator in separators
+        if separator in characters
+    ]
+    n_fitting = {
+        form: len(some) - parse_texts(some, "real", form).count(None) for form in forms
+    }
     nearly_most = max(n_fitting.values()) - MAX_MISTAKES * len(some)
     min_fitting = max(min_fitting, nearly_most)
     return [form for form in forms if n_fitting[form] >= min_fitting]

@@ -19,9 +19,9 @@ from keras_tabular.core.errors import UserError, format_list, quote, truncate
 from keras_tabular.schema_inference import formats
 from keras_tabular.schema_inference.words import word_pattern
 from keras_tabular.table import csv, excel
-from keras_tabular.table.dialect import fit_dialect
+from keras_tabular.table.dialect import fit_dialect, has_header, is_csv
 from keras_tabular.table.rows import text_columns
-from keras_tabular.table.source import column_types, is_csv, read_rows, readable_names
+from keras_tabular.table.source import column_types, read_rows, readable_names
 
 MIN_ROWS = 3  # below a header, so that lines above it can be titles
 MIN_NUMBER_SHARE = 0.9  # of the cells of a column of numbers
@@ -118,7 +118,15 @@ def read_sample(files: list[Path], limit: int) -> Sample:
         UserError: A file cannot be read, a header names a column twice, a column can be
             read in some of the files only, or there is no row.
     """
-    dialect = infer_dialect(files)
+    # The dialect is that of most files. If cp1252 is declared, files in UTF-8 are
+    # recognised, and a file may be in ASCII at first.
+    dialects = [fit_dialect(file, Dialect()) for file in files if is_csv(file)]
+    delimiters = Counter(dialect.delimiter for dialect in dialects)
+    dialect = max(
+        dialects,
+        key=lambda d: (delimiters[d.delimiter], d.encoding == "cp1252"),
+        default=Dialect(),
+    )
     sample = Sample(dialect, dialect.delimiter if is_csv(files[0]) else "")
     sample.reading = ask_about_dialect(sample, files, limit)
     names = add_names(sample, files)
@@ -139,21 +147,6 @@ def read_sample(files: list[Path], limit: int) -> Sample:
     return sample
 
 
-def infer_dialect(files: list[Path]) -> Dialect:
-    """Return the dialect of most files of a table.
-
-    If cp1252 is declared, files in UTF-8 are recognised, and a file may be in ASCII at
-    first.
-    """
-    dialects = [fit_dialect(file, Dialect()) for file in files if is_csv(file)]
-    delimiters = Counter(dialect.delimiter for dialect in dialects)
-    return max(
-        dialects,
-        key=lambda d: (delimiters[d.delimiter], d.encoding == "cp1252"),
-        default=Dialect(),
-    )
-
-
 def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     """Add the sheet and the lines that are no rows to the dialect, with questions.
 
@@ -170,28 +163,25 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
-        if is_csv(file) or excel.is_excel(file):
+        if has_header(file):
             fitted = fit_dialect(file, dialect)
             records = islice(csv.read_records(file, fitted), max_lines)
             tail = csv.read_last_lines(file, fitted)
             for line in find_extra_lines(records, tail):
                 lines_by_number[line.number].append(line)
+    in_all_files = []
     skipped = []
     doubtful = []
-    in_all_files = []
     for number, lines in lines_by_number.items():
-        is_in_all_files = len(lines) == len(files)
-        if is_in_all_files:
+        doubtful.append(lines[0])
+        if len(lines) == len(files):
             in_all_files.append(number)
-        if is_in_all_files and all(line.is_certain for line in lines):
-            skipped.append(lines[0])
-        else:
-            doubtful.append(lines[0])
+            if all(line.is_certain for line in lines):
+                skipped.append(doubtful.pop())
     if lines_by_number:
-        skip_lines = tuple(line.number for line in skipped)
-        dialect = dialect.model_copy(update={"skip_lines": skip_lines})
         sample.questions["skip_lines"] = ask_about_lines(skipped, doubtful)
-    sample.dialect = dialect
+    skip_lines = tuple(line.number for line in skipped)
+    sample.dialect = dialect.model_copy(update={"skip_lines": skip_lines})
     return dialect.model_copy(update={"skip_lines": tuple(in_all_files)})
 
 
@@ -338,12 +328,9 @@ def _form_at_end(
     if labels:
         is_doubtful = any(DOUBTFUL_TOTAL.fullmatch(text) for text in texts)
         return "a total", not (has_text or is_doubtful)
-    if has_text or not text_columns:
-        return "", False
-    for row in rows:
-        if not all(_cell(row, column) for column in text_columns):
-            return "", False
-    return "a total", False
+    have_texts = all(_cell(row, column) for row in rows for column in text_columns)
+    is_total = text_columns and have_texts and not has_text
+    return "a total" if is_total else "", False
 
 
 def _find_odd_lines(
@@ -384,9 +371,7 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
     readable = set()
     unreadable = set()
     for file in files:
-        dialect = sample.reading
-        if is_csv(file):
-            dialect = fit_dialect(file, dialect)
+        dialect = fit_dialect(file, sample.reading)
         types = column_types(file, dialect)
         names = {*readable_names(types)}
         readable |= names
@@ -402,7 +387,7 @@ def add_names(sample: Sample, files: list[Path]) -> list[str]:
         repeated = sorted(name for name, count in counts.items() if count > 1)
         if repeated:
             place = str(file)
-            if is_csv(file) or excel.is_excel(file):
+            if has_header(file):
                 line, _ = csv.read_header(file, dialect)
                 place = csv.describe_place(file, line)
             raise UserError(

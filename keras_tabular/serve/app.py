@@ -285,7 +285,12 @@ class Service:
         else:
             rows, cells, mistakes = await asyncio.to_thread(self._read, body)
         predicted = await self._batcher.predict(cells)
-        self._refuse_mistakes(mistakes, predicted.failures, trial)
+        failures = predicted.failures
+        if not trial:
+            for failure in failures:
+                measures.FAILED.labels(failure.column, failure.check).inc()
+        if lines := json_rows.mistake_lines(mistakes, failures):
+            raise UserError(join_mistakes(lines))
         if explain:
             predictions = await self._explain(request, predicted.features, explain)
             predicted = predicted._replace(predictions=predictions)
@@ -319,18 +324,6 @@ class Service:
             self.predictor.checks,
         )
         return PredictedRows(features, failures, self.predictor.predict(features))
-
-    def _refuse_mistakes(
-        self,
-        mistakes: Mistakes,
-        failures: list[Failure],
-        trial: bool,
-    ) -> None:
-        if not trial:
-            for failure in failures:
-                measures.FAILED.labels(failure.column, failure.check).inc()
-        if lines := json_rows.mistake_lines(mistakes, failures):
-            raise UserError(join_mistakes(lines))
 
     async def _explain(
         self,

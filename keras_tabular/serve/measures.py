@@ -56,10 +56,19 @@ LOST = Counter("log_lost_lines", "Lines of --log that could not be written", **O
 def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any], None]:
     """Return a function that adds the prediction of a row to a metric."""
     if not schema.classes:
+        # The ends of the buckets are ten equal steps of the range of the target in the
+        # training rows, and the median prediction of each tenth of these rows, for a
+        # target that is skewed.
+        ensemble = metadata.ensemble
+        low, high = ensemble.target_range if ensemble else (0.0, 0.0)
+        ends = [*np.linspace(low, high, 11)]
+        if metadata.intervals:
+            ends += metadata.intervals.at
         histogram = Histogram(
             "predicted_value",
             "Predicted values",
-            buckets=value_buckets(metadata),
+            # With the digits of a float32.
+            buckets=sorted({float(f"{end:.7g}") for end in ends}),
             **OPTIONS,
         )
         return histogram.observe
@@ -70,19 +79,6 @@ def prediction_metric(schema: Schema, metadata: ModelMetadata) -> Callable[[Any]
             label = label.lower()
         counters[value] = PREDICTED.labels(label)
     return lambda value: counters[value].inc()
-
-
-def value_buckets(metadata: ModelMetadata) -> list[float]:
-    """Return the ends of the buckets for the predictions of a regression.
-
-    They are ten equal steps of the range of the target in the training rows, and the
-    median prediction of each tenth of these rows, for a target that is skewed.
-    """
-    low, high = metadata.ensemble.target_range if metadata.ensemble else (0.0, 0.0)
-    ends = [*np.linspace(low, high, 11)]
-    if metadata.intervals:
-        ends += metadata.intervals.at
-    return sorted({float(f"{end:.7g}") for end in ends})  # the digits of a float32
 
 
 class AnswerLog:

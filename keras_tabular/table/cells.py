@@ -121,7 +121,11 @@ def parse(cells: pa.Array, column: Column) -> tuple[pa.Array, pa.Array]:
             invalid = pc.or_(pc.match_substring(cells, "\0"), too_long)
             values = pc.if_else(invalid, None, cells).cast(ARROW_TYPES[column.kind])
         case "datetime":
-            values = _parse_datetimes(cells, column)
+            values = pa.nulls(len(cells), ARROW_TYPES["datetime"])
+            for form in column.formats:  # the first one that fits counts
+                remaining = pc.if_else(pc.is_valid(values), None, cells)
+                dates = _parse_one_format(remaining, form, column)
+                values = pc.coalesce(values, dates)
         case "real" | "integer" | "boolean":
             if column.number_format:
                 cells = _plain_numbers(cells, column.number_format)
@@ -212,17 +216,11 @@ def _plain_numbers(texts: pa.Array, form: str) -> pa.Array:
     )
 
 
-def _parse_datetimes(texts: pa.Array, column: Column) -> pa.Array:
-    """Parse dates and times of the years 1 to 9999 by the first format that fits."""
-    timestamps = pa.nulls(len(texts), ARROW_TYPES["datetime"])
-    for form in column.formats:
-        remaining = pc.if_else(pc.is_valid(timestamps), None, texts)
-        timestamps = pc.coalesce(timestamps, _parse_one_format(remaining, form, column))
-    return timestamps
-
-
 def _parse_one_format(texts: pa.Array, form: str, column: Column) -> pa.Array:
-    """Parse the texts in one format; a time without offset is in the column's zone."""
+    """Parse dates and times of the years 1 to 9999 in one format.
+
+    A time without offset is in the column's zone.
+    """
     import pandas as pd  # takes half a second
 
     if form in EPOCHS:
@@ -289,8 +287,8 @@ def as_float64(values: Values, column: Column) -> Values:
 def possible_kinds(arrow_type: pa.DataType) -> tuple[Kind, ...]:
     """Return the kinds that a column of an Arrow type can have; none for a list."""
     arrow_type = _value_type(arrow_type)
-    is_text = arrow_type in TEXT_TYPES
-    if is_text or types.is_null(arrow_type) or _is_number(arrow_type):
+    is_null = types.is_null(arrow_type)
+    if is_null or arrow_type in TEXT_TYPES or _is_number(arrow_type):
         return KINDS
     if types.is_boolean(arrow_type) or types.is_duration(arrow_type):
         return ("real", "integer", "boolean", "category", "text")
@@ -318,15 +316,15 @@ def _is_number(arrow_type: pa.DataType) -> bool:
     )
 
 
-def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
+def as_texts(values: pa.Array, kind: Kind | None) -> pa.Array:
     """Return typed values as a CSV would write them; missing values and NaN are empty.
 
     A timestamp with a time zone is written in UTC.
 
     Args:
-        kind: Kind of the column, if it is known. A number is written with all its
-            digits, or in a column of text with the few digits that identify it among
-            the numbers of its own type. So the float32 nearest to 0.1 is
+        kind: Kind of the column; None if it is not known. A number is written with all
+            its digits, or in a column of text with the few digits that identify it
+            among the numbers of its own type. So the float32 nearest to 0.1 is
             "0.10000000149011612" in a column of numbers, but "0.1" in one of text.
 
     Raises:
@@ -334,7 +332,7 @@ def as_texts(values: pa.Array, kind: Kind | None = None) -> pa.Array:
 
     Examples:
         >>> numbers = [123456789012.0, -0.0, 1e6, 1e300, 0.5, None, float("nan")]
-        >>> as_texts(pa.array(numbers)).to_pylist()
+        >>> as_texts(pa.array(numbers), None).to_pylist()
         ['123456789012', '0', '1000000', '1e+300', '0.5', '', '']
     """
     if isinstance(values, pa.DictionaryArray):

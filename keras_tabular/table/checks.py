@@ -149,11 +149,10 @@ def declared_checks(schema: Schema, policies: Validate) -> Checks:
     for column in schema.columns:
         for name, text in _expected_of_column(column, schema, policies).items():
             expected[column, name] = text
-    checks = {}
-    for (column, name), text in expected.items():
-        policy = getattr(policies, name)
-        checks[column, name] = Check(text, policy, advice.get(name, ""))
-    return checks
+    return {
+        (column, name): Check(text, getattr(policies, name), advice.get(name, ""))
+        for (column, name), text in expected.items()
+    }
 
 
 def _expected_of_column(
@@ -361,10 +360,11 @@ def _check_classes(
     class_rows = Counter[Any]()
     for result in results:
         class_rows.update(result.class_rows)
-    rare = {}
-    for value in schema.classes:
-        if class_rows[value] < policies.min_class_rows:
-            rare[value] = class_rows[value]
+    rare = {
+        value: class_rows[value]
+        for value in schema.classes
+        if class_rows[value] < policies.min_class_rows
+    }
     if rare:
         check = checks[schema.target, "rare_class"]
         check.column_rows = max(sum(rare.values()), 1)
@@ -448,8 +448,10 @@ def describe_failures(
     for (column, name), check in checks.items():
         if not check.failed_rows:
             continue
-        message = f"{column}: {check.failed_rows} of {n_rows} rows fail {name}"
-        message += f": expected {check.expected}"
+        message = (
+            f"{column}: {check.failed_rows} of {n_rows} rows fail {name}: expected"
+            f" {check.expected}"
+        )
         if check.examples:
             message += f", got {format_list(map(str, check.examples))}"
         if len(check.rows):

@@ -177,13 +177,13 @@ def set_decimal_points(columns: dict[str, list[str]], dialect: Dialect) -> None:
 
 def _infer_decimal_point(cells: list[str]) -> str:
     """Infer the decimal point of a column from its texts with digits."""
-    n_texts = 0
-    n_with_comma = 0
-    for cell in cells:
-        if not isinstance(cell, Number) and re.search(r"\d", cell):
-            n_texts += 1
-            n_with_comma += DECIMAL_COMMA.search(cell) is not None
-    return "," if 2 * n_with_comma > n_texts else "."
+    texts = [
+        cell
+        for cell in cells
+        if not isinstance(cell, Number) and re.search(r"\d", cell)
+    ]
+    n_with_comma = sum(bool(DECIMAL_COMMA.search(text)) for text in texts)
+    return "," if 2 * n_with_comma > len(texts) else "."
 
 
 def _duckdb_reads_the_same_rows(

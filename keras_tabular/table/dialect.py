@@ -16,6 +16,7 @@ from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import UserError
 from keras_tabular.table import excel
 from keras_tabular.table.cells import MAX_CELL_LENGTH
+from keras_tabular.table.parquet import is_parquet
 
 BYTES_FOR_DIALECT = 2**20  # from which the encoding is inferred
 # The header is in the first of these bytes and lines.
@@ -28,6 +29,7 @@ MIN_NUL_SHARE = 0.25
 CSV_ERRORS = (csv.Error, UnicodeError, OSError)
 # Arrow's name of the compression, by the end of a file's name.
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+JSON_SUFFIXES = {".jsonl", ".ndjson"}
 # What a message says, by a part of Python's message.
 CSV_PROBLEMS = {
     "field larger": (
@@ -69,8 +71,23 @@ OTHER_FORMATS = {
 DialectT = TypeVar("DialectT", bound=Dialect)  # a dialect or a schema
 
 
+def is_json(file: Path) -> bool:
+    """Return whether a file is JSON lines, by its name."""
+    return not JSON_SUFFIXES.isdisjoint(file.suffixes[-2:])
+
+
+def has_header(file: Path) -> bool:
+    """Return whether the columns are named in the first line: of a CSV or a sheet."""
+    return not (is_parquet(file) or is_json(file))
+
+
+def is_csv(file: Path) -> bool:
+    """Return whether a file is a CSV, as every file without the name of another is."""
+    return has_header(file) and not excel.is_excel(file)
+
+
 def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
-    """Return a dialect with the delimiter and the encoding of a CSV file.
+    """Return a dialect with the delimiter and the encoding of a file, if it is a CSV.
 
     They are inferred, but those of a schema stay unless others find more of its columns
     in the first lines. A file that begins with letters in UTF-8 is in UTF-8: as cp1252,
@@ -79,7 +96,7 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
     Raises:
         UserError: The file cannot be read, or it is of another format.
     """
-    if excel.is_excel(file):
+    if not is_csv(file):
         return dialect
     start = read_start(file)
     encoding = _infer_encoding(start, dialect)
@@ -94,7 +111,7 @@ def fit_dialect(file: Path, dialect: DialectT) -> DialectT:
         # The first one of equal candidates is taken, and that is the declared one.
         delimiter, encoding = max(
             product([dialect.delimiter, delimiter], encodings),
-            key=lambda candidate: _count_names(start, candidate, declared),
+            key=lambda candidate: _count_names(start, declared, *candidate),
         )
     return dialect.model_copy(update={"delimiter": delimiter, "encoding": encoding})
 
@@ -160,11 +177,11 @@ def infer_delimiter(text: str) -> str:
 
 def _count_names(
     start: bytes,
-    delimiter_and_encoding: tuple[str, str],
     names: Set[str],
+    delimiter: str,
+    encoding: str,
 ) -> int:
     """Return how many of the names occur in one of the first lines, at most."""
-    delimiter, encoding = delimiter_and_encoding
     text = start[:BYTES_FOR_HEADER].decode(encoding, "replace")
     most = 0
     for line in text.splitlines()[:MAX_LINES_TO_HEADER]:

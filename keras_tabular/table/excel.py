@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import date, time, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from keras_tabular.core.errors import UserError, format_list
@@ -103,28 +103,23 @@ def _check_sheets(file: Path) -> None:
     """
     with ZipFile(file) as archive:
         for name in archive.namelist():
+            columns = {b"A"}
+            height = 0
+            end = b""  # of the block before, perhaps with a part of a cell
             with archive.open(name) as xml:
-                _check_sheet(f"{file}: {name}", xml)
-
-
-def _check_sheet(where: str, xml: IO[bytes]) -> None:
-    columns = {b"A"}
-    n_rows = height = 0
-    end = b""  # of the block before, perhaps with a part of a cell
-    while block := xml.read(BLOCK_BYTES):
-        cells = CELL.findall(end + block)
-        end = block[-OVERLAP_BYTES:]
-        n_rows += block.count(b"</row>")  # they may have no references
-        height = max(height, n_rows, *(int(row) for _, row in cells))
-        columns.update(column for column, _ in cells)
-        last = max(columns, key=lambda letters: (len(letters), letters))
-        width = reduce(lambda number, letter: 26 * number + letter - 64, last, 0)
-        if height > MAX_SHEET_ROWS or height * width > MAX_SHEET_CELLS:
-            raise UserError(
-                f"{where} reaches cell {last.decode()}{height}. Expected at most"
-                f" {MAX_SHEET_ROWS:,} rows and {MAX_SHEET_CELLS:,} cells, including"
-                " empty ones. Delete what is far from the table.",
-            )
+                while block := xml.read(BLOCK_BYTES):
+                    cells = CELL.findall(end + block)
+                    end = block[-OVERLAP_BYTES:]
+                    height = max([height, *(int(row) for _, row in cells)])
+                    columns.update(column for column, _ in cells)
+            last = max(columns, key=lambda letters: (len(letters), letters))
+            width = reduce(lambda number, letter: 26 * number + letter - 64, last, 0)
+            if height > MAX_SHEET_ROWS or height * width > MAX_SHEET_CELLS:
+                raise UserError(
+                    f"{file}: {name} reaches cell {last.decode()}{height}. Expected at"
+                    f" most {MAX_SHEET_ROWS:,} rows and {MAX_SHEET_CELLS:,} cells,"
+                    " including empty ones. Delete what is far from the table.",
+                )
 
 
 def _as_text(value: str | bool | float | date | time | timedelta) -> str:

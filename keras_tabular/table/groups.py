@@ -205,12 +205,9 @@ def stable_hashes(columns: Sequence[pa.ChunkedArray], seed: int) -> np.ndarray:
     """
     import pandas as pd  # takes half a second
 
-    columns_and_separator = []
-    for column in columns:
-        texts = column.cast(pa.large_string())
-        columns_and_separator.append(pc.fill_null(texts, "\0"))
-    columns_and_separator.append(pa.scalar("\x1f", pa.large_string()))
-    joined = pc.binary_join_element_wise(*columns_and_separator)
+    texts = [pc.fill_null(column.cast("large_string"), "\0") for column in columns]
+    separator = pa.scalar("\x1f", "large_string")
+    joined = pc.binary_join_element_wise(*texts, separator)
     values = joined.to_numpy()
     key = f"{seed:016d}"[-16:]  # the key has 16 characters
     return pd.util.hash_array(values, hash_key=key, categorize=True)

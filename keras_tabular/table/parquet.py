@@ -105,12 +105,8 @@ def regroup_rows(
 
 def write_parts(folder: Path, parts: Iterable[pa.Table]) -> int:
     """Write the parts of a table, several at the same time, and return their number."""
-
-    def write(numbered_part: tuple[int, pa.Table]) -> None:
-        number, part = numbered_part
-        write_part(folder, number, part)
-
-    return len(list(ordered_map(write, enumerate(parts))))
+    written = ordered_map(lambda item: write_part(folder, *item), enumerate(parts))
+    return len(list(written))
 
 
 def write_part(folder: Path, number: int, part: pa.Table) -> None:

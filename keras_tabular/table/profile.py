@@ -1,7 +1,7 @@
 """What the values of columns look like: bins, summaries, and the profile of a table."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -24,8 +24,6 @@ OTHERS = "others"
 SECONDS_PER_DAY = 86_400
 # Significant digits of edges: the first number of digits that separates the values.
 ROUNDED_DIGITS = (4, 6)
-# Larger floats have no digits after the point.
-MAX_EXACT_INTEGER = 1e15
 # Bins and background values of the summary of a column.
 NUMBER_BINS = 10
 CATEGORY_BINS = 20
@@ -198,13 +196,12 @@ def round_edges(
     column: Column,
 ) -> np.ndarray:
     """Round edges to few digits or to the day, if they still separate the values."""
-    candidates = []
+    candidates = [
+        np.array([float(f"{edge:.{digits}g}") for edge in edges])
+        for digits in ROUNDED_DIGITS
+    ]
     if column.kind == "datetime":
-        candidates.append(edges // SECONDS_PER_DAY * SECONDS_PER_DAY)
-    else:
-        for digits in ROUNDED_DIGITS:
-            numbers = [float(f"{edge:.{digits}g}") for edge in edges]
-            candidates.append(np.array(numbers))
+        candidates = [edges // SECONDS_PER_DAY * SECONDS_PER_DAY]
     for candidate in candidates:
         rounded = np.unique(candidate)
         if len(rounded) == len(edges) and rounded[0] > lowest:
@@ -215,13 +212,8 @@ def round_edges(
 def format_edge(value: float, column: Column) -> str:
     """Format a number with its digits, or a datetime to the day or the second."""
     if column.kind == "datetime":
-        timestamp = datetime.fromtimestamp(value, UTC)
-        is_day = not value % SECONDS_PER_DAY
-        return f"{timestamp:%Y-%m-%d}" if is_day else f"{timestamp:%Y-%m-%d %H:%M:%S}"
-    if value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
-        return str(int(value))
-    short = f"{value:g}"
-    return short if float(short) == value else str(value)
+        return _iso_datetime(value // 1)
+    return str(value + 0).removesuffix(".0")  # 0 instead of -0
 
 
 class ColumnSummary(Section, extra="ignore"):
@@ -501,7 +493,7 @@ class Summary:
         missing = values.null_count
         if not len(present) or column.is_string:
             return cls(count=len(present), missing=missing)
-        numbers = as_float64(present, column).to_numpy()
+        numbers = numeric_values(values, column)
         return replace(cls.from_numbers(numbers), missing=missing)
 
     # An overflow needs no warning: `describe_table` refuses such large numbers.

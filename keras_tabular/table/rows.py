@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from keras_tabular.config.schema import Columns, Schema
+from keras_tabular.config.schema import SCHEMA, Columns, Schema
 from keras_tabular.core.errors import UserError, join_mistakes, quote
 from keras_tabular.core.files import link
 from keras_tabular.core.parallel import Result, ordered_map
@@ -185,23 +185,6 @@ def cell_failures(
     ]
 
 
-def parse_valid_rows(raw: RawRows, schema: Schema) -> pa.Table:
-    """Return the declared columns of some rows as values, in declared order.
-
-    Raises:
-        UserError: A cell is invalid; the message names lines and columns.
-    """
-    texts = text_columns(raw, schema.columns)
-    values, failures = parse_rows(raw, texts, schema.columns)
-    if failures:
-        cell = failures[0].got
-        keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
-        advice = f"Correct the file, or add {keys} to the column in data/schema.yaml."
-        locate = source.row_locator([raw.file], schema)
-        raise_failures(failures, raw.first_row, locate, advice)
-    return values
-
-
 def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
     """Yield the declared columns of all files as values, some rows at a time.
 
@@ -221,7 +204,14 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
 
     def parse_batch(rows_and_lines: tuple[RawRows, np.ndarray]) -> pa.Table:
         raw, lines = rows_and_lines
-        table = parse_valid_rows(raw, schema)
+        texts = text_columns(raw, schema.columns)
+        table, failures = parse_rows(raw, texts, schema.columns)
+        if failures:
+            cell = failures[0].got
+            keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
+            advice = f"Correct the file, or add {keys} to the column in {SCHEMA}."
+            locate = source.row_locator([raw.file], schema)
+            raise_failures(failures, raw.first_row, locate, advice)
         if schema.test_files:
             subset = "test" if raw.file.name in schema.test_files else "train"
             table = table.append_column(FILE_SUBSET, pa.repeat(subset, len(table)))
@@ -229,8 +219,6 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
         file_column = pa.DictionaryArray.from_arrays(numbers, paths)
         table = table.append_column(FILE, file_column)
         table = table.append_column(LINE, pa.array(lines))
-        raw_identifiers = raw._replace(cells=raw.cells.select(identifiers))
-        texts = text_columns(raw_identifiers, {})
         for name in identifiers:
             table = table.append_column(name, texts[name])
         return table
@@ -331,8 +319,10 @@ def rejected_rows(
     rows = sorted(reasons)
     rejected = texts.take(pa.array(rows, "int64"))
     columns = [pc.fill_null(column.cast("string"), "") for column in rejected.columns]
-    columns.append([places[row] for row in rows])
-    columns.append(["; ".join(reasons[row]) for row in rows])
+    columns += [
+        [places[row] for row in rows],
+        ["; ".join(reasons[row]) for row in rows],
+    ]
     return pa.table(columns, schema=rejected_schema(texts.column_names))
 
 
@@ -351,8 +341,9 @@ def dropped_failures(part: pa.Table, first_row: int, checks: Checks) -> list[Fai
         if name != "duplicate_rows" and column in part.column_names:
             failures += cell_failures(column, name, check, rows, part[column])
         else:
-            for row in rows.tolist():
-                failures.append(Failure(row, column, name, check.expected, ""))
+            failures += [
+                Failure(row, column, name, check.expected, "") for row in rows.tolist()
+            ]
     return failures
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keras_tabular.config.schema import Dialect, Kind, Schema
+from keras_tabular.config.schema import Dialect, Schema
 from keras_tabular.core.errors import (
     UserError,
     format_list,
@@ -21,18 +21,19 @@ from keras_tabular.core.errors import (
     suggestion,
     truncate,
 )
-from keras_tabular.table import csv, excel
+from keras_tabular.table import csv
 from keras_tabular.table.cells import LONE_SURROGATE, Number, possible_kinds
 from keras_tabular.table.dialect import (
     CSV_ERRORS,
     describe_error,
     fit_dialect,
+    has_header,
+    is_json,
     open_bytes,
     read_start,
 )
 from keras_tabular.table.parquet import ADDED_COLUMNS, is_parquet
 
-JSON_SUFFIXES = {".jsonl", ".ndjson"}
 MAX_ROWS_FOR_NAMES = 100_000  # a column has to occur in one of the first rows
 UNKNOWN = "neither in columns nor in ignore"
 EXPECTED_OBJECT = "expected an object of texts, numbers, true, false and null"
@@ -59,8 +60,6 @@ def source_files(source: str, required: Iterable[str] = ()) -> list[Path]:
         paths = path.glob("[!.~]*") if path.is_dir() else [path]
         files = sorted(file for file in paths if file.suffix != ".dvc")
         for file in files:
-            if file.is_fifo():
-                raise UserError(f"{file}: expected a file, got a pipe {where}")
             if file.is_dir():
                 raise UserError(
                     f"{file}: expected a file, got a folder {where}. Export all files"
@@ -94,16 +93,6 @@ def _export_command(folder: Path) -> str:
     )
 
 
-def is_json(file: Path) -> bool:
-    """Return whether a file is JSON lines, by its name."""
-    return not JSON_SUFFIXES.isdisjoint(file.suffixes[-2:])
-
-
-def is_csv(file: Path) -> bool:
-    """Return whether a file is a CSV, as every file without the name of another is."""
-    return not (is_parquet(file) or is_json(file) or excel.is_excel(file))
-
-
 def check_columns(
     file: Path,
     schema: Schema,
@@ -124,7 +113,7 @@ def check_columns(
         UserError: A column is missing, not declared, repeated or of a type that its
             kind cannot have, or the file cannot be read.
     """
-    fitted = fit_dialect(file, schema) if is_csv(file) else schema
+    fitted = fit_dialect(file, schema)
     if fitted != schema:
         note = f"read as {fitted.encoding} with {fitted.delimiter!r}"
         print(f"warn: {file.name}: {note}", file=sys.stderr)
@@ -141,8 +130,17 @@ def check_columns(
         raise UserError(_describe_problems(file, fitted, types.names, problems))
     for field in types:
         if field.name in schema.columns:
-            _check_type(file, field, schema.columns[field.name].kind)
-    if schema.skip_lines and (is_csv(file) or excel.is_excel(file)):
+            kind = schema.columns[field.name].kind
+            kinds = possible_kinds(field.type)
+            if kind not in kinds:
+                advice = "Leave it out of columns"
+                if kinds:
+                    advice = f"Set its kind to {' or '.join(kinds)}"
+                problem = f"expected {kind}, got {truncate(str(field.type))}"
+                raise UserError(
+                    f"{file}, column {field.name}: {problem}. {advice} in the schema.",
+                )
+    if schema.skip_lines and has_header(file):
         _warn_about_skipped_lines(file, fitted)
     return [name for name in readable_names(types) if name in declared]
 
@@ -157,7 +155,7 @@ def _describe_problems(
     where = f"{file}: The columns are"
     absent = schema.columns.keys() - {*names}
     hints = [suggestion(name, absent) for name in sorted(problems[UNKNOWN])[:3]]
-    if is_csv(file) or excel.is_excel(file):
+    if has_header(file):
         line, header = csv.read_header(file, schema)
         where = f"{csv.describe_place(file, line)}: The header is"
         if schema.columns.keys().isdisjoint(header):
@@ -172,19 +170,6 @@ def _describe_problems(
     ]
     problem = "; ".join(texts)
     return f"{where} not as declared in the schema. {problem}.{''.join(hints)}"
-
-
-def _check_type(file: Path, field: pa.Field, kind: Kind) -> None:
-    """Raise `UserError` if the type of a column does not fit its kind."""
-    kinds = possible_kinds(field.type)
-    if kind not in kinds:
-        advice = "Leave it out of columns"
-        if kinds:
-            advice = f"Set its kind to {' or '.join(kinds)}"
-        problem = f"expected {kind}, got {truncate(str(field.type))}"
-        raise UserError(
-            f"{file}, column {field.name}: {problem}. {advice} in the schema.",
-        )
 
 
 def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
@@ -208,7 +193,10 @@ def column_types(file: Path, dialect: Dialect) -> pa.Schema:
         with parquet_errors(file):
             return pq.read_schema(file)
     if is_json(file):
-        names = read_names(file)
+        cells_by_name: dict[str, str] = {}
+        for _, cells in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
+            cells_by_name |= cells
+        names = [*cells_by_name]
     else:
         _, names = csv.read_header(file, dialect)
     return pa.schema([(name, "string") for name in names])
@@ -248,12 +236,9 @@ def _read_parquet(file: Path, names: list[str]) -> Iterator[csv.RawRows]:
     first = 0
     with parquet_errors(file), pq.ParquetFile(file) as parquet:
         for batch in parquet.iter_batches(csv.ROWS_PER_BATCH, columns=names):
-            columns = {}
-            for name in names:
-                if name in batch.schema.names:
-                    columns[name] = batch[name]
-                else:
-                    columns[name] = pa.repeat("", len(batch))
+            empty = pa.repeat("", len(batch))
+            columns = dict.fromkeys(names, empty)
+            columns |= zip(batch.schema.names, batch.columns, strict=True)
             yield csv.RawRows(file, first, pa.table(columns))
             first += len(batch)
 
@@ -282,24 +267,10 @@ def read_json_lines(
     first = 0
     objects = read_objects(file)
     while rows := [row for _, row in islice(objects, csv.ROWS_PER_BATCH)]:
-        columns = {}
-        for name in names:
-            columns[name] = [row.get(name, "") for row in rows]
+        columns = {name: [row.get(name, "") for row in rows] for name in names}
         csv.set_decimal_points(columns, dialect)
         yield csv.RawRows(file, first, pa.table(columns))
         first += len(rows)
-
-
-def read_names(file: Path) -> list[str]:
-    """Return the columns of the first rows of JSON lines, in the order of occurrence.
-
-    Raises:
-        UserError: The file is not valid; the message names the line.
-    """
-    all_cells: dict[str, str] = {}
-    for _, cells in islice(read_objects(file), MAX_ROWS_FOR_NAMES):
-        all_cells |= cells
-    return list(all_cells)
 
 
 def read_objects(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -382,13 +353,9 @@ def row_locator(files: list[Path], dialect: Dialect, name: str = "") -> Locate:
         name: Name of the file in messages, if there is one file and its path means
             nothing.
     """
-
-    def file_places() -> Iterator[tuple[Path, int]]:
-        for file in files:
-            for place in row_places(file, dialect):
-                yield file, place
-
-    places = enumerate(file_places())
+    places = enumerate(
+        (file, place) for file in files for place in row_places(file, dialect)
+    )
 
     @cache
     def locate(number: int) -> str:

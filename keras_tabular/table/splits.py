@@ -176,8 +176,9 @@ def random_split(
         if split.validation_size:
             train, validation = draw(train, split.validation_size)
     except ValueError as error:
-        message = f"split in params.yaml does not fit {n_rows} rows: {error}"
-        raise UserError(message) from None
+        raise UserError(
+            f"split in params.yaml does not fit {n_rows} rows: {error}",
+        ) from None
     return [train, validation, test]
 
 

@@ -13,7 +13,7 @@ from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedNetwork, ResolvedTrain
 from keras_tabular.core.errors import UserError, truncate
 from keras_tabular.network import features, lookups, reproducible, stacking
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import KerasTensor, keras, tf
 from keras_tabular.network.features import ColumnSample
 from keras_tabular.training.dataset import Dataset
 from keras_tabular.training.trainer import Trainer
@@ -27,7 +27,7 @@ MAX_ROWS_FOR_FIRST_SCALE = 20_000
 MAX_QUOTED = 500
 # Builds the layers of a network from the outputs of `build_features`: network.py of a
 # project.
-Build = Callable[[Any, ResolvedNetwork, Schema], keras.KerasTensor]
+Build = Callable[[Any, ResolvedNetwork, Schema], KerasTensor]
 
 
 def learning_rate_factors(model: keras.Model, network: ResolvedNetwork) -> list[float]:
@@ -102,9 +102,9 @@ class FlatModel(keras.layers.Layer):
 
     def call(
         self,
-        inputs: keras.KerasTensor,
+        inputs: KerasTensor,
         training: bool | None = None,
-    ) -> keras.KerasTensor:
+    ) -> KerasTensor:
         """Call the model with the weights of the vector."""
         model = self.model()
         with keras.StatelessScope(state_mapping=self.split_weights()) as scope:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from keras_tabular.config.schema import Schema
 from keras_tabular.config.sections import ResolvedTrain
 from keras_tabular.network import texts
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import Tensor, keras, tf
 from keras_tabular.network.layers import build_preprocessing
 from keras_tabular.network.statistics import Statistics, adapt
 from keras_tabular.table import arrays
@@ -35,9 +35,9 @@ class Rows(NamedTuple):
         indices: The rows to use, int32, shape (n,).
     """
 
-    x: tf.Tensor
-    y: tf.Tensor
-    weight: tf.Tensor
+    x: Tensor
+    y: Tensor
+    weight: Tensor
     indices: np.ndarray
 
 
@@ -214,7 +214,14 @@ class TableDataset:
         labels: Labels,
         folds: Folds | None = None,
     ) -> None:
-        self._places = _places_of_parts(folder)
+        # The path and the row numbers of each part that has rows.
+        self._places = []
+        start = 0
+        sizes = count_rows(folder)
+        for path, size in zip(part_paths(folder), sizes, strict=True):
+            if size:
+                self._places.append((path, slice(start, start + size)))
+            start += size
         self._schema = preprocessor.schema
         layers = preprocessor.layers
         self._preprocess = layers
@@ -250,18 +257,6 @@ class TableDataset:
             tf.constant(self.weight[rows], tf.float32),
             np.arange(len(part), dtype=np.int32),
         )
-
-
-def _places_of_parts(folder: Path) -> list[tuple[Path, slice]]:
-    """Return the path and the row numbers of each part that has rows."""
-    places = []
-    start = 0
-    sizes = count_rows(folder)
-    for path, size in zip(part_paths(folder), sizes, strict=True):
-        if size:
-            places.append((path, slice(start, start + size)))
-        start += size
-    return places
 
 
 def select_rows(parts: Dataset, indices: list[np.ndarray]) -> Dataset:

@@ -20,7 +20,7 @@ from keras_tabular.config.schema import Schema, input_name
 from keras_tabular.core import VERSION
 from keras_tabular.core.files import atomic_write, write_json, write_points
 from keras_tabular.network.attribution import Permutations, contributions
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import KerasTensor, keras, tf
 from keras_tabular.network.record import (
     Ensemble,
     TrainingRecord,
@@ -101,7 +101,11 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     rows, predictions, by_architecture = find_candidates(setup, snapshots)
     fold = np.concatenate(setup.folds)[rows]
     if not len(rows):
-        best = [last_best(by_name) for by_name in by_architecture.values()]
+        # Of equal ones the last.
+        best = [
+            min(reversed(by_name), key=lambda name: round_for_comparison(by_name[name]))
+            for by_name in by_architecture.values()
+        ]
         weights = dict.fromkeys(best, 1 / len(best))
         return WeightedEnsemble(
             weights,
@@ -120,11 +124,6 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
         losses |= by_name
     out_of_fold = FoldPredictions(weigh(predictions, weights), fold)
     return WeightedEnsemble(weights, losses, out_of_fold)
-
-
-def last_best(losses: dict[str, float]) -> str:
-    """Return the name with the lowest loss, of equal ones the last."""
-    return min(reversed(losses), key=lambda name: round_for_comparison(losses[name]))
 
 
 def group_by(snapshots: list[Snapshot], attribute: str) -> Groups:
@@ -162,7 +161,8 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
         if len(rows):
             loss = setup.mean_loss(rows, predictions[name])
         else:
-            loss = mean_validation_loss(same)
+            last_logs = [snapshot.history[-1] for snapshot in same]
+            loss = float(np.mean([logs.get("val_loss", 0.0) for logs in last_logs]))
         losses.setdefault(same[0].architecture, {})[name] = loss
     return EnsembleCandidates(rows, predictions, losses)
 
@@ -185,12 +185,6 @@ def join_folds(
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
-
-
-def mean_validation_loss(snapshots: list[Snapshot]) -> float:
-    """Return the mean loss of the validation rows, or 0 if there are none."""
-    last = [snapshot.history[-1] for snapshot in snapshots]
-    return float(np.mean([logs.get("val_loss", 0.0) for logs in last]))
 
 
 def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
@@ -318,8 +312,8 @@ def build_model(
 def build_one_by_one(
     architecture: Architecture,
     members: list[Snapshot],
-    columns: keras.KerasTensor,
-) -> keras.KerasTensor:
+    columns: KerasTensor,
+) -> KerasTensor:
     """Build members that cannot be stacked, to outputs of shape (rows, members, n)."""
     outputs = []
     for number, member in enumerate(members, start=1):

@@ -270,7 +270,9 @@ def resolve_auto(
     if not is_small:
         names = names[:1]
         networks_of_each = 2
-    max_folds = choose_max_folds(n_rows)
+    max_folds = 10
+    if n_rows > 10_000:
+        max_folds = 5 if n_rows <= 100_000 else 3
     allowed_folds = [n for n in possible_folds if n <= max_folds]
     content = train.model_dump()
     fill_auto(
@@ -298,13 +300,6 @@ def resolve_auto(
         rows_per_step = min(network["batch_size"], n_rows)
         fill_auto(network, epochs=max(max_steps * rows_per_step // n_rows, 16))
     return ResolvedTrain.model_validate(content)
-
-
-def choose_max_folds(rows: int) -> int:
-    """Return the largest number of folds for a number of training rows."""
-    if rows <= 10_000:
-        return 10
-    return 5 if rows <= 100_000 else 3
 
 
 def choose_batch_size(rows: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_tabular.core.parallel import worker_count
-from keras_tabular.network.backend import keras, tf
+from keras_tabular.network.backend import Tensor, keras, tf
 from keras_tabular.table.parquet import prefetch
 from keras_tabular.training.dataset import Dataset, Rows
 
@@ -20,7 +20,7 @@ from keras_tabular.training.dataset import Dataset, Rows
 # later after Ctrl-C.
 STEPS_PER_CALL = 120
 # Handles of the variables that the graphs called from this thread read and change.
-HANDLES: ContextVar[list[tf.Tensor]] = ContextVar("HANDLES")
+HANDLES: ContextVar[list[Tensor]] = ContextVar("HANDLES")
 # Keras keeps the losses of a call in the layers, which models share. So only one thread
 # at a time may call layers outside of a graph.
 TRACING = threading.RLock()
@@ -190,18 +190,22 @@ class Trainer:
                 orders = [rng.permutation(rows.indices) for _ in range(passes)]
                 whole = [order[: steps_per_pass * size] for order in orders]
                 order = np.concatenate(whole).reshape(-1, size)[:steps]
-                yield from _split_into_calls(rows, order)
+                shape = (STEPS_PER_CALL, size)
+                for start in range(0, len(order), STEPS_PER_CALL):
+                    in_call = order[start : start + STEPS_PER_CALL]
+                    # The last call repeats some indices, which it does not use.
+                    yield Batches(rows, np.resize(in_call, shape), in_call.size)
                 steps -= len(order)
                 if not steps:
                     break
 
     def _train_steps(
         self,
-        count: tf.Tensor,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        weight: tf.Tensor,
-        order: tf.Tensor,
+        count: Tensor,
+        x: Tensor,
+        y: Tensor,
+        weight: Tensor,
+        order: Tensor,
     ) -> None:
         """Take steps with the first indices of `order`, shape (steps, batch size).
 
@@ -210,10 +214,10 @@ class Trainer:
         """
         size = order.shape[1]
 
-        def has_rows(step: tf.Tensor) -> tf.Tensor:
+        def has_rows(step: Tensor) -> Tensor:
             return step * size < count
 
-        def take_step(step: tf.Tensor) -> list[tf.Tensor]:
+        def take_step(step: Tensor) -> list[Tensor]:
             batch = order[step]
             remaining = count - step * size
             self._train_step(
@@ -228,10 +232,10 @@ class Trainer:
 
     def _train_step(
         self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        weight: tf.Tensor,
-        count: tf.Tensor,
+        x: Tensor,
+        y: Tensor,
+        weight: Tensor,
+        count: Tensor,
     ) -> None:
         """Take the step of Keras's `fit` with the first `count` rows of a batch.
 
@@ -251,7 +255,7 @@ class Trainer:
         (mean_loss,) = model.metrics
         mean_loss.update_state(loss, rows)
 
-    def _take_mean_loss(self) -> tf.Tensor:
+    def _take_mean_loss(self) -> Tensor:
         """Return the mean loss since the last call."""
         (mean_loss,) = self.model.metrics
         loss = mean_loss.result()
@@ -259,15 +263,7 @@ class Trainer:
         return loss
 
 
-def _split_into_calls(rows: Rows, order: np.ndarray) -> Iterator[Batches]:
-    """Yield batches, shape (steps, batch size), where the last call repeats some."""
-    shape = (STEPS_PER_CALL, order.shape[1])
-    for start in range(0, len(order), STEPS_PER_CALL):
-        in_call = order[start : start + STEPS_PER_CALL]
-        yield Batches(rows, np.resize(in_call, shape), in_call.size)
-
-
-def handles(model: keras.Model) -> list[tf.Tensor]:
+def handles(model: keras.Model) -> list[Tensor]:
     """Return the handles of all variables that a graph may read or change."""
     all_variables = variables(model) + model.metrics_variables
     return [variable.value.handle for variable in all_variables]

@@ -44,7 +44,7 @@ def registered(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         ".github/workflows/deploy.yml",
     ):
         shutil.copy(FILES / name, project / name)
-    check_output(project, "dvc", "remote", "add", "--default", "storage", "../storage")
+    check_output(project, "dvc remote add --default storage ../storage")
     change_settings(
         project,
         gate={"beat_baselines": [], "worse_than_base": {"test.loss": 0.5}},
@@ -64,8 +64,8 @@ def folder(registered: Path, tmp_path: Path) -> Path:
 def register(project: Path, version: str) -> None:
     """Commit and push the results, and deploy them as a version."""
     commit_all(project, version)
-    check_output(project, "dvc", "push")
-    check_output(project, "gto", "register", "model", "--version", version)
+    check_output(project, "dvc push")
+    check_output(project, f"gto register model --version {version}")
     assign(project, version)
 
 
@@ -84,10 +84,10 @@ def new_clone(folder: Path, revision: str = "main") -> Path:
     """Clone a project as actions/checkout does, which replaces annotated tags."""
     number = len([*folder.glob("clone*")])
     checkout = projects.clone(folder / "project", folder / f"clone{number}")
-    check_output(checkout, "git", "checkout", "-q", revision)
-    tags = check_output(checkout, "git", "tag", "--points-at", "HEAD", "model#*")
+    check_output(checkout, f"git checkout -q {revision}")
+    tags = check_output(checkout, "git tag --points-at HEAD model#*")
     for tag in tags.split():
-        check_output(checkout, "git", "tag", "--force", tag, f"{tag}^{{commit}}")
+        check_output(checkout, f"git tag --force {tag} {tag}^{{commit}}")
     return checkout
 
 
@@ -96,17 +96,17 @@ def test_a_colleague_and_a_server_get_what_was_pushed(folder: Path) -> None:
     project = folder / "project"
     services = folder / "services"
     colleague = projects.clone(project, folder / "colleague")
-    check_output(colleague, "dvc", "pull")
+    check_output(colleague, "dvc pull")
     up_to_date = "Data and pipelines are up to date.\n"
-    assert check_output(colleague, "dvc", "repro").endswith(up_to_date)
-    assert check_output(colleague, "git", "status", "--porcelain") == ""
+    assert check_output(colleague, "dvc repro").endswith(up_to_date)
+    assert check_output(colleague, "git status --porcelain") == ""
 
     model = project / MODEL
     first = model.read_bytes()
     second = b"another model"
     model.unlink()
     model.write_bytes(second)
-    check_output(project, "dvc", "commit", "--force", "calibrate")
+    check_output(project, "dvc commit --force calibrate")
     register(project, "v1.1.0")
 
     def get(*version: str) -> bytes:
@@ -128,31 +128,31 @@ def test_a_commit_is_verified_from_its_inputs_alone(
     workspace: Path,
     tmp_path: Path,
 ) -> None:
-    table = workspace / "data/raw/diabetes.csv"
+    table = workspace / TABLE
     cache = workspace / ".dvc/cache"
-    check_output(workspace, "git", "rm", "-q", "--cached", str(table))
-    check_output(workspace, "dvc", "add", "--quiet", str(table))
+    check_output(workspace, f"git rm -q --cached {TABLE}")
+    check_output(workspace, f"dvc add --quiet {TABLE}")
     commit_all(workspace, "Track the table with DVC")
-    check_output(workspace, "git", "tag", "model@v1.0.0")
+    check_output(workspace, "git tag model@v1.0.0")
     model = workspace / MODEL
     expected = model.read_bytes()
     model.unlink()
     objects = sorted(cache.rglob("*"))
 
     options = {"REV": "model@v1.0.0", "OUT": str(tmp_path / "new.keras")}
-    output = check_output(workspace, "make", "verify", **MAKE_VARIABLES, **options)
+    output = check_output(workspace, "make verify", **MAKE_VARIABLES, **options)
     assert "model@v1.0.0 is verified" in output
     assert (tmp_path / "new.keras").read_bytes() == expected
     assert not model.exists()
     assert sorted(cache.rglob("*")) == objects
-    assert check_output(workspace, "git", "status", "--porcelain") == ""
+    assert check_output(workspace, "git status --porcelain") == ""
 
     md5 = hashlib.md5(table.read_bytes()).hexdigest()
     stored = cache / "files/md5" / md5[:2] / md5[2:]
     stored.unlink()
     stored.write_bytes(table.read_bytes().replace(b"148", b"149"))
     stored.chmod(0o444)  # DVC trusts a read-only file
-    completed = run_command(workspace, "make", "verify", "REV=HEAD", **MAKE_VARIABLES)
+    completed = run_command(workspace, "make verify REV=HEAD", **MAKE_VARIABLES)
     assert completed.returncode != 0
     assert "data/raw/diabetes.csv differs from " in completed.stdout
     assert "Running stage" not in completed.stdout + completed.stderr
@@ -284,7 +284,7 @@ def falsify_scores(folder: Path) -> None:
 
 def falsify_scores_and_their_hashes(folder: Path) -> None:
     falsify_scores(folder)
-    check_output(folder / "project", "dvc", "commit", "--force")
+    check_output(folder / "project", "dvc commit --force")
 
 
 def exchange_table(folder: Path) -> None:
@@ -332,7 +332,7 @@ def check_row(folder: Path, row: str) -> None:
     falsify, names = FALSIFICATIONS[row]
     falsify(folder)
     commit_all(folder / "project", "False")
-    check_output(folder / "project", "gto", "register", "model", "--version", "v1.1.0")
+    check_output(folder / "project", "gto register model --version v1.1.0")
     (line,) = [
         line for line in PAGES["docs/gate.md"].splitlines() if f"| {row} |" in line
     ]
@@ -377,7 +377,7 @@ def test_a_list_of_files_leads_nowhere_out_of_its_folder(
     listing.write_text(json.dumps([files | {key: path}]))
     release = run_job(new_clone(folder), folder / "services", "release", "verify")
     assert release.failed_step
-    pulled = run_command(new_clone(folder), "make", "pull", **MAKE_VARIABLES)
+    pulled = run_command(new_clone(folder), "make pull", **MAKE_VARIABLES)
     assert f"'{path}' leads out of its folder" in pulled.stderr
     assert [*folder.rglob("false.py")] == [folder / "storage/false.py"]
 
@@ -395,10 +395,10 @@ def test_make_repro_says_how_to_mend_a_lock_file_or_the_data_alone(
     }
     for name, damage in causes.items():
         damage()
-        failed = run_command(project, "make", "repro", **MAKE_VARIABLES)
+        failed = run_command(project, "make repro", **MAKE_VARIABLES)
         advice = re.findall("Run: git restore (.+)", failed.stdout)
         assert advice == ([] if name == "network.py" else [name])
-        check_output(project, "git", "restore", name)
+        check_output(project, f"git restore {name}")
 
 
 def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
@@ -408,7 +408,7 @@ def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
     commit_all(project, "Track the table")
     md5 = hashlib.md5((project / TABLE).read_bytes()).hexdigest()
     (folder / REMOTE / md5[:2] / md5[2:]).unlink()
-    pulled = run_command(new_clone(folder), "make", "pull", **MAKE_VARIABLES)
+    pulled = run_command(new_clone(folder), "make pull", **MAKE_VARIABLES)
     assert pulled.returncode != 0
     assert f"\n{TABLE} (deleted) differs from dvc.lock\n" in pulled.stdout
 
@@ -418,7 +418,7 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
     project = folder / "project"
     epochs = {"networks": {"plain": {"epochs": 1}}}
     for branch, change in (("other-branch", {"folds": 3}), ("main", epochs)):
-        check_output(project, "git", "switch", "-q", "-C", branch, "main")
+        check_output(project, f"git switch -q -C {branch} main")
         change_settings(project, train=change)
         reproduce(project, "train")
         commit_all(project, "Retrained")
@@ -430,9 +430,9 @@ def test_two_retrained_branches_are_merged_as_the_page_says(folder: Path) -> Non
     assert "Merge conflict in dvc.lock" in merged.stdout
     assert "Merge conflict in params.yaml" not in merged.stdout
     check_output(project, "bash", "-ec", "\n".join(resolve), **MAKE_VARIABLES)
-    assert len(check_output(project, "git", "log", "-1", "--format=%P").split()) == 2
-    assert check_output(project, "git", "status", "--porcelain") == ""
-    assert "up to date" in check_output(project, "dvc", "status")
+    assert len(check_output(project, "git log -1 --format=%P").split()) == 2
+    assert check_output(project, "git status --porcelain") == ""
+    assert "up to date" in check_output(project, "dvc status")
     lock = (project / "dvc.lock").read_text()
     assert "folds: 3" in lock
     assert "epochs: 1" in lock

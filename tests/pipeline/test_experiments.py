@@ -22,7 +22,7 @@ def test_a_first_look_scores_the_training_rows_and_changes_no_file(
     workspace: Path,
 ) -> None:
     commit_all(workspace, "Before")
-    output = check_output(workspace, "make", "quick", **MAKE_VARIABLES)
+    output = check_output(workspace, "make quick", **MAKE_VARIABLES)
     number = r"0\.\d+"
     scores = (
         rf"{number} on 514 rows, cross-validated \(95% CI {number} to {number}\);"
@@ -33,8 +33,8 @@ def test_a_first_look_scores_the_training_rows_and_changes_no_file(
         output,
         re.M,
     )
-    assert check_output(workspace, "git", "status", "--porcelain") == ""
-    assert "up to date" in check_output(workspace, "dvc", "status")
+    assert check_output(workspace, "git status --porcelain") == ""
+    assert "up to date" in check_output(workspace, "dvc status")
 
 
 def test_a_killed_run_continues_with_the_same_result(
@@ -51,8 +51,8 @@ def test_a_killed_run_continues_with_the_same_result(
     (folder / "2/data/split/train").mkdir(parents=True)
     (folder / "2/params.yaml").write_text("not")
 
-    repeat = ("python", "-m", "keras_tabular", "repeat", "--number", "5")
-    output = check_output(project, *repeat, TABULAR_WORKERS="1")
+    repeat = "python -m keras_tabular repeat --number 5"
+    output = check_output(project, repeat, TABULAR_WORKERS="1")
     repeats = projects.read_json(project / "metrics/repeats.json")
     loss, accuracy = repeats["measures"]
     assert output.splitlines()[-2:] == [loss["conclusion"], accuracy["conclusion"]]

@@ -104,7 +104,7 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     call_gate = partial(call_command, folder, "gate", exit_code=1)
     limits = {"test": {"accuracy": 0.5}, "cross_validation": {"roc_auc": 0.99}}
     change_settings(folder, gate={"min": limits, "beat_baselines": []})
-    completed = run_command(folder, "make", "gate", "BASE=small", **MAKE_VARIABLES)
+    completed = run_command(folder, "make gate BASE=small", **MAKE_VARIABLES)
     assert stages_that_ran(completed.stdout) == ["gate"]
     assert not re.search("dvc push|git add|autostage", completed.stdout)
     assert completed.returncode != 0
@@ -125,24 +125,10 @@ def test_a_failed_gate_fails_only_make_gate_and_a_commit_keeps_the_verdict(
     assert checks["min cross_validation.roc_auc"]["status"] == "fail"
     assert "worse_than_base test.loss" not in checks  # it depends on the history
 
-    last = check_output(
-        folder,
-        "git",
-        "log",
-        "-1",
-        "--format=%H",
-        "--",
-        "metrics/metrics.json",
-    )
+    last = check_output(folder, "git log -1 --format=%H -- metrics/metrics.json")
     assert re.search(rf"test.loss is .* in {last[:7]} on 254 test rows", call_gate())
-    small = ("git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/small")
-    check_output(
-        folder,
-        "git",
-        "tag",
-        "model#prod#1",
-        check_output(folder, *small).strip(),
-    )
+    small = "git for-each-ref --format=%(objectname) refs/exps/*/*/small"
+    check_output(folder, f"git tag model#prod#1 {check_output(folder, small)}")
     change_settings(folder, gate={"base": "model#prod"})
     assert same.replace("small", "model#prod") in call_gate()
     projects.run_stages(folder, "gate", "gate")

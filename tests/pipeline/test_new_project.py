@@ -60,7 +60,7 @@ def trained(
     folder = copy_project(project, tmp_path_factory.mktemp("trained") / "project")
     (environment / "installed").touch()
     change_settings(folder, train={"folds": 2, "members": [{"network": "plain"}]})
-    check_output(folder, "make", "test")
+    check_output(folder, "make test")
     commit_all(folder, "First run")
     return folder
 
@@ -101,22 +101,22 @@ def sub_folder(
     (repository / "models").mkdir(parents=True)
     for name in ("committed.txt", "staged.txt", "untracked.txt"):
         (repository / name).write_text(name)
-    check_output(repository, "git", "init", "--quiet")
-    check_output(repository, "git", "add", "committed.txt")
-    check_output(repository, "git", "commit", "--quiet", "-m", "First")
-    check_output(repository, "git", "add", "staged.txt")
-    before = check_output(repository, "git", "status", "--porcelain")
+    check_output(repository, "git init --quiet")
+    check_output(repository, "git add committed.txt")
+    check_output(repository, "git commit --quiet -m First")
+    check_output(repository, "git add staged.txt")
+    before = check_output(repository, "git status --porcelain")
 
     folder = repository / "models/my wine"
     create(folder, "--example", "wine")
     assert not (folder / ".git").exists()
-    status = check_output(repository, "git", "status", "--porcelain")
+    status = check_output(repository, "git status --porcelain")
     assert status == before.replace("?? untracked", "?? models/\n?? untracked")
     _, _, advice = capsys.readouterr().out.partition("then:\n\n")
     commands, _, _ = advice.rpartition("\n  make")
     check_output(folder.parent, "bash", "-ec", commands)
-    assert check_output(repository, "git", "status", "--porcelain") == before
-    log = check_output(repository, "git", "log", "--format=%s")
+    assert check_output(repository, "git status --porcelain") == before
+    log = check_output(repository, "git log --format=%s")
     assert log == "The table wine.csv\nFirst\n"
     return folder
 
@@ -124,8 +124,8 @@ def sub_folder(
 def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(
     sub_folder: Path,
 ) -> None:
-    show = ("git", "show", "--name-only", "--format=", "HEAD")
-    names = check_output(sub_folder, *show).splitlines()
+    show = "git show --name-only --format= HEAD"
+    names = check_output(sub_folder, show).splitlines()
     assert all(name.startswith("models/my wine/") for name in names)
     assert "models/my wine/data/raw/wine.csv" in names
 
@@ -133,17 +133,17 @@ def test_a_project_in_a_repository_adds_nothing_else_to_a_commit(
 @pytest.mark.slow
 def test_a_project_in_a_repository_runs_and_is_verified(sub_folder: Path) -> None:
     change_settings(sub_folder, train={"folds": 2, "members": [{"network": "plain"}]})
-    check_output(sub_folder, "make", "repro")
+    check_output(sub_folder, "make repro")
     commit_all(sub_folder, "A run")
-    assert "Gate: " in check_output(sub_folder, "make", "gate")
-    report = check_output(sub_folder, "make", "report")
+    assert "Gate: " in check_output(sub_folder, "make gate")
+    report = check_output(sub_folder, "make report")
     assert "report.html: workspace\n" in report
-    verified = check_output(sub_folder, "make", "verify")
+    verified = check_output(sub_folder, "make verify")
     assert "is verified: every output has the hash" in verified
 
 
 def test_a_project_has_few_files_of_its_own(project: Path) -> None:
-    names = check_output(project, "git", "ls-files").splitlines()
+    names = check_output(project, "git ls-files").splitlines()
     assert len(names) <= 44
     assert {"README.md", "data/README.md", "data/schema.yaml", "data/raw/words.csv"} < {
         *names,
@@ -163,7 +163,7 @@ def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
     (wheel,) = environment.glob("*.whl")
     (built_by_new,) = project.glob("vendor/*.whl")
     assert built_by_new.read_bytes() == wheel.read_bytes()
-    committed = check_output(origin, "git", "ls-files", "keras_tabular").splitlines()
+    committed = check_output(origin, "git ls-files keras_tabular").splitlines()
     assert {*committed} < {*ZipFile(wheel).namelist()}
 
     other = clone(origin, tmp_path / "another clone")
@@ -171,10 +171,10 @@ def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
         os.utime(path, (10**9, 10**9))
     (other / "dist").mkdir()
     (other / "dist/keras_tabular-0.whl").touch()
-    output = check_output(other, "make", "--silent", "wheel")
+    output = check_output(other, "make --silent wheel")
     (other_wheel,) = other.glob("dist/*.whl")
     assert output == f"{other_wheel}\n"
-    assert check_output(other, "git", "status", "--porcelain") == ""
+    assert check_output(other, "git status --porcelain") == ""
     assert other_wheel.read_bytes() == wheel.read_bytes()
 
 
@@ -198,7 +198,7 @@ def test_workflow_of_project_passes_and_leaves_git_clean(trained: Path) -> None:
     commands.remove("make test")
     for command in commands:
         check_output(trained, "bash", "-ec", command)
-    assert check_output(trained, "git", "status", "--porcelain") == ""
+    assert check_output(trained, "git status --porcelain") == ""
 
 
 @pytest.mark.slow
@@ -242,10 +242,10 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
     )
     (module,) = installed.glob("lib/*/site-packages/keras_tabular/__init__.py")
     assert module.read_text().startswith('"""Later: ')
-    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
-    check_output(project, "make", "repro")
+    assert "up to date" in check_output(project, "make --dry-run .venv/installed")
+    check_output(project, "make repro")
     assert read_output_hashes(project) == before
-    changed = check_output(project, "git", "diff", "--name-only", "HEAD").splitlines()
+    changed = check_output(project, "git diff --name-only HEAD").splitlines()
     (wheel,) = project.glob("vendor/*")
     outputs = [
         "Makefile",
@@ -260,7 +260,7 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
         tmp_path,
         *upgrade,
     )
-    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
+    assert "up to date" in check_output(project, "make --dry-run .venv/installed")
 
 
 def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
@@ -290,13 +290,13 @@ def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(
     (file,) = library.glob(".venv/lib/*/site-packages/tests.pth")
     (linked,) = project.glob(".venv/lib/*/site-packages/tests.pth")
     assert file.samefile(linked)
-    assert "up to date" in check_output(project, "make", "--dry-run", ".venv/installed")
-    assert check_output(project, "git", "status", "--porcelain") == ""
+    assert "up to date" in check_output(project, "make --dry-run .venv/installed")
+    assert check_output(project, "git status --porcelain") == ""
 
     shutil.rmtree(library)
     for name in headers:
         assert check_output(project, f".venv/bin/{name}") == f"{project}/.venv\n"
-    assert "schema" in check_output(project, ".venv/bin/keras-tabular", "docs")
+    assert "schema" in check_output(project, ".venv/bin/keras-tabular docs")
 
 
 def test_a_project_has_no_links_to_packages_that_differ_from_the_lock_file(
@@ -366,7 +366,7 @@ def test_dvc_tracks_a_table_that_is_too_large_for_git(
     create(project, "--table", str(table), "--target", "y")
     message = "data/raw/a: b.csv is too large for git, so DVC tracks it."
     assert message in capsys.readouterr().out
-    names = check_output(project, "git", "ls-files", "data").splitlines()
+    names = check_output(project, "git ls-files data").splitlines()
     tracked = ["data/raw/.gitignore", "data/raw/a: b.csv.dvc", "data/schema.yaml"]
     assert names == ["data/README.md", *tracked, "data/tests/.gitkeep"]
     assert not (project / "data/schema.old.yaml").exists()
@@ -387,7 +387,7 @@ def test_make_installs_locked_packages_with_uv_or_else_with_pip(
     wheel = create_wheel(project / "vendor")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(FILES / name, project)
-    check_output(project, "dvc", "init", "--quiet", "--no-scm")
+    check_output(project, "dvc init --quiet --no-scm")
     content = b"another" if hash_differs else wheel.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     lock = f"--no-index\n--find-links vendor\ntiny==1.0 --hash=sha256:{digest}\n"

@@ -27,17 +27,9 @@ PREFIX = "/models/diabetes"
 PROXY = "from-the-proxy"
 LOG = ("--log", "answers")
 OPTIONS = (
-    *(
-        "m.keras",
-        "--max-body",
-        "0.05",
-        "--max-concurrency",
-        "1",
-        "--allow-host",
-        "*.example.org",
-    ),
-    *("--host", "0.0.0.0", "--root-path", PREFIX, "--access-log", "--no-page"),
-    *(*LOG, "--model-version", "v1.2.0", "--max-rows", "4", "--request-timeout", "5"),
+    "m.keras --max-body 0.05 --max-concurrency 1 --max-rows 4 --request-timeout 5"
+    f" --host 0.0.0.0 --allow-host *.example.org --root-path {PREFIX} --no-page"
+    " --access-log --log answers --model-version v1.2.0"
 )
 CLOSED = b""
 LOCKED_PACKAGES = locked_packages((PROJECT / "requirements/image.txt").read_text())
@@ -83,7 +75,7 @@ def server(
     (folder / "rows.jsonl").write_text(json.dumps(ROW))
     limit = ("sh", "-c", 'ulimit -n 300; exec "$@"', "sh")
     wrapper = (*limit, "python", "-c", RUN_WITHOUT_PACKAGES, ",".join(NOT_IN_IMAGE))
-    with start_server(folder, *OPTIONS, wrapper=wrapper) as server:
+    with start_server(folder, *OPTIONS.split(), wrapper=wrapper) as server:
         yield server
 
 

@@ -102,20 +102,12 @@ def test_base_is_revision_experiment_or_last_other_results(
     """Two runs have intervals of their differences only if they share test rows."""
     folder = projects.copy_project(reported, tmp_path / "project")
     call_command(folder, "report", "HEAD", "small", "-o", "one.html")
-    report = ("python", "-m", "keras_tabular", "report", "HEAD", "small")
-    check_output(folder, *report, "--output", "two.html")
+    report = "python -m keras_tabular report HEAD small --output two.html"
+    check_output(folder, report)
     assert (folder / "one.html").read_bytes() == (folder / "two.html").read_bytes()
 
-    before = check_output(
-        folder,
-        "git",
-        "rev-list",
-        "-1",
-        "HEAD",
-        "--",
-        "metrics/metrics.json",
-    )[:7]
-    check_output(folder, "git", "commit", "-qam", "Smaller")
+    before = check_output(folder, "git rev-list -1 HEAD -- metrics/metrics.json")[:7]
+    check_output(folder, "git commit -qam Smaller")
     output = call_command(folder, "report")
     assert output == f"report.html: workspace compared with {before}\n"
     assert (

@@ -28,11 +28,9 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     tmp_path: Path,
 ) -> None:
     folder = copy_project(reproduced, tmp_path / "project")
-    assert "up to date" in check_output(folder, "dvc", "repro")
-    assert check_output(folder, "git", "status", "--porcelain") == ""
-    metrics = json.loads(check_output(folder, "dvc", "metrics", "show", "--json"))[""][
-        "data"
-    ]
+    assert "up to date" in check_output(folder, "dvc repro")
+    assert check_output(folder, "git status --porcelain") == ""
+    metrics = json.loads(check_output(folder, "dvc metrics show --json"))[""]["data"]
     assert [*metrics] == ["metrics/metrics.json"]
     assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 17
 
@@ -66,7 +64,7 @@ def test_examples_in_docstrings_run(
 def test_the_experiments_are_listed_by_their_cross_validated_scores(
     experiment: Path,
 ) -> None:
-    table = check_output(experiment, "make", "exp-show", **MAKE_VARIABLES)
+    table = check_output(experiment, "make exp-show", **MAKE_VARIABLES)
     assert re.search(r"\[small\].* \[4\] ", table)
     assert "cross_validation.accuracy" in table
     assert "test.accuracy" not in table
@@ -107,7 +105,7 @@ def test_a_wrong_parameter_fails_through_dvc_without_a_traceback(
     assert "Traceback" not in output
     (advice,) = re.findall("To undo it, run `(.+)`", output)
     check_output(workspace, "bash", "-c", advice)
-    assert check_output(workspace, "git", "status", "--porcelain") == ""
+    assert check_output(workspace, "git status --porcelain") == ""
 
 
 def add_comments(folder: Path, *patterns: str) -> None:
@@ -183,7 +181,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(
     (workspace / "stages/prepare.py").write_text(SCRIPT)
     replace_line(workspace / "dvc.yaml", "stages:", f"stages:\n{STAGE}")
     replace_line(workspace / "data/schema.yaml", "source: ", SOURCE)
-    output = check_output(workspace, "dvc", "repro")
+    output = check_output(workspace, "dvc repro")
     assert stages_that_ran(output) == ["prepare", *projects.STAGE_COMMANDS]
 
     metrics = workspace / "metrics"
@@ -217,5 +215,5 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(
     limit = projects.read_gate(workspace)["checks"]["max test.custom.cost"]
     assert limit["status"] == ("pass" if cost.value <= 0.9 else "fail")
     assert f"test.custom.cost is {format_number(cost.value, 0.9)}" in limit["reason"]
-    check_output(workspace, "python", "-m", "keras_tabular", "report")
+    check_output(workspace, "python -m keras_tabular report")
     assert ">cost<" in (workspace / "report.html").read_text()

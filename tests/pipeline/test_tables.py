@@ -24,6 +24,12 @@ from tests.projects import (
 from tests.tables import load_table, make_mixed_table, make_shop_sales
 
 
+def read_subsets(folder: Path) -> list[pd.DataFrame]:
+    """Return the training rows and the test rows."""
+    split = folder / "data/split"
+    return [pd.read_parquet(split / name) for name in ("train", "test")]
+
+
 def test_columns_of_every_kind_improve_the_scores(
     trained_project: Callable[[str], Path],
 ) -> None:
@@ -47,9 +53,7 @@ def test_columns_of_every_kind_improve_the_scores(
     importance = pd.read_csv(sales / "metrics/plots/importance.csv").set_index("column")
     assert set(importance.index) == {"day", "review", "shop_id"}
     assert (importance["low"] > 0).all()
-    train, test = (
-        pd.read_parquet(sales / f"data/split/{name}") for name in ("train", "test")
-    )
+    train, test = read_subsets(sales)
     assert train["day"].max() < test["day"].min()
     with zipfile.ZipFile(
         sales / "models/model.keras",
@@ -190,18 +194,14 @@ def test_test_rows_can_be_groups_or_separate_files(tmp_path: Path) -> None:
     roles = {"source": "data/raw/shops", "test_files": ["last.csv"], "group": "shop_id"}
     change_settings(folder, roles, split={"by": "file"})
     run_stages(folder, last="split")
-    train, test = (
-        pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test")
-    )
+    train, test = read_subsets(folder)
     assert sorted(test["sales"]) == sorted(frame["sales"][700:900])
     assert len(train) == 1000
     assert (train.groupby("shop_id")[FOLD_KEY].nunique() == 1).all()
 
     change_settings(folder, split={"by": "group"})
     run_stages(folder, "split", "split")
-    train, test = (
-        pd.read_parquet(folder / f"data/split/{name}") for name in ("train", "test")
-    )
+    train, test = read_subsets(folder)
     assert len(train) + len(test) == 1200
     assert 0.2 < len(test) / 1200 < 0.45
     assert not set(train["shop_id"]) & set(test["shop_id"])

@@ -39,7 +39,7 @@ needs_ray = pytest.mark.skipif(
 
 def test_two_workers(many_files: Path, one_worker_run: Path, tmp_path: Path) -> None:
     folder = clone(many_files, tmp_path / "clone")
-    check_output(folder, "dvc", "repro", "evaluate", TABULAR_WORKERS="2")
+    check_output(folder, "dvc repro evaluate", TABULAR_WORKERS="2")
     assert read_output_hashes(folder, GATE) == read_output_hashes(one_worker_run, GATE)
 
 

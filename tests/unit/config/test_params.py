@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from keras_tabular.config.params import Params, load_params
+from keras_tabular.config.params import Params, load_settings
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.core.errors import UserError
@@ -21,7 +21,7 @@ from keras_tabular.training.setup import resolve_auto
 from tests.helpers import BINARY, MULTICLASS, PROJECT, REGRESSION, load_train_params
 from tests.projects import change_settings
 
-# `load_params` reports each mistake in one line, and returns only the requested
+# `load_settings` reports each mistake in one line, and returns only the requested
 # sections.
 PARAMS = "params.yaml"
 SCHEMA = "data/schema.yaml"
@@ -36,11 +36,7 @@ def write_and_load(folder: Path, texts: dict[str, str], *names: str) -> Params:
     (folder / "data").mkdir(exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text)
-    return load_params(
-        *names,
-        schema=load_schema(folder / SCHEMA),
-        path=folder / PARAMS,
-    )
+    return load_settings(*names, project=folder)[1]
 
 
 def change_value(key: str, value: Any) -> dict[str, str]:

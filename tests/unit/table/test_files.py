@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -112,7 +111,6 @@ BAD_FILES: list[tuple[str | bytes, str]] = [
     (HEADER + ROW + "1,1\n", ", line 3: expected 4 cells, got 2"),
     (HEADER + ROW + "1,1,x,1,\n" + ROW, ", line 3: expected 4 cells, got 5"),
     (HEADER + '1,1,x,1,""\n' + ROW, ", line 2: expected 4 cells, got 5"),
-    (HEADER + ROW + "1,1,x,,,\n" + ROW, ", line 3: expected 4 cells, got 6"),
     ((HEADER + "1,1,é,1\n").encode("cp1252"), ", line 2 or later: .*got byte 0xe9"),
     (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ", line 6, column a"),
     (
@@ -253,11 +251,9 @@ def test_a_source_is_a_file_or_the_sorted_files_of_a_folder(tmp_path: Path) -> N
     assert source_files(str(tmp_path)) == [tmp_path / "a.csv", tmp_path / "b.csv"]
     assert source_files(str(tmp_path / "b.csv")) == [tmp_path / "b.csv"]
     (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
     problems = {
         "none.csv": "No such file",
         "folder": "expected files",
-        "pipe": ".* got a pipe",
     }
     for source, problem in problems.items():
         with pytest.raises(UserError, match=f"{source}: {problem}.* .source in data/"):
@@ -457,10 +453,9 @@ def test_a_sheet_that_would_take_all_memory_is_refused_before_it_is_read(
 ) -> None:
     file = write_xlsx(tmp_path / "t.xlsx", data=[["x"], ["<c r='XFD9999' s='1'/>"]])
     assert list(read_records(file, Dialect())) == [(1, ["x"])]
-    for cell in ("<c r='XFD1048576'><v>1</v></c>", "<c />" + "</row><row>" * 2**21):
-        write_xlsx(file, data=[["x"], [cell]])
-        with pytest.raises(UserError, match=r"1\.xml reaches cell [AXFD]+1\d{6}\. "):
-            next(read_records(file, Dialect()))
+    write_xlsx(file, data=[["x"], ["<c r='XFD1048576'><v>1</v></c>"]])
+    with pytest.raises(UserError, match=r"1\.xml reaches cell XFD1048576\. "):
+        next(read_records(file, Dialect()))
 
 
 def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
