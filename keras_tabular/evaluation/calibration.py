@@ -35,6 +35,9 @@ MAX_ROUNDING = 1e-12
 # Probability that a measure of calibration is wrong by chance. No trained model is
 # perfectly calibrated: with 0.05, there would be warnings of many good ones.
 CALIBRATION_ALPHA = 0.01
+# Newton's method ends after a step below this, and usually needs fewer than ten.
+MIN_NEWTON_STEP = 1e-9
+MAX_NEWTON_STEPS = 50
 
 
 def fit_intervals(
@@ -379,8 +382,7 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
         others, if the probabilities separate them, or if too few rows have other
         probabilities than most.
     """
-    from scipy.special import logit
-    from sklearn.linear_model import LogisticRegression  # importing it takes a second
+    from scipy.special import expit, logit
 
     y = rows.y
     weight = rows.weight
@@ -388,8 +390,9 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     logits = logit(probability)
     positive = logits[y]
     negative = logits[~y]
-    few_rows = min(len(positive), len(negative)) < MIN_ROWS_FOR_INTERVAL
-    if few_rows or positive.min() >= negative.max():
+    if min(len(positive), len(negative)) < MIN_ROWS_FOR_INTERVAL:
+        return {}
+    if positive.min() >= negative.max() or positive.max() <= negative.min():
         return {}
     center = np.average(logits, weights=weight * probability * (1 - probability))
     scale = logits.std()
@@ -397,14 +400,17 @@ def recalibrate(rows: Predictions) -> dict[str, np.ndarray]:
     if effective_sample_size(weight * deviations**2) < MIN_ROWS_FOR_INTERVAL:
         return {}
     features = np.vander(deviations, 2)  # and ones, (rows, 2)
-    regression = LogisticRegression(
-        C=np.inf,  # no penalty
-        fit_intercept=False,
-        solver="newton-cholesky",
-    ).fit(features, y, weight)
-    predicted = regression.predict_proba(features)[:, 1]
-    variance = weight * predicted * (1 - predicted)
-    information = (variance * features.T) @ features / weight.sum()
-    influence = np.linalg.solve(information, features.T * (y - predicted))  # (2, rows)
-    slopes, intercepts = regression.coef_.T + influence
+    coefficients = np.zeros(2)
+    for _ in range(MAX_NEWTON_STEPS):
+        predicted = expit(features @ coefficients)
+        variance = weight * predicted * (1 - predicted)
+        information = (variance * features.T) @ features / weight.sum()
+        influence = np.linalg.solve(information, features.T * (y - predicted))
+        step = np.average(influence, axis=1, weights=weight)
+        coefficients += step
+        if np.abs(step).max() < MIN_NEWTON_STEP:
+            break
+    else:
+        return {}
+    slopes, intercepts = coefficients[:, None] + influence  # (2, rows)
     return {"intercept": intercepts - center, "slope": slopes / scale}

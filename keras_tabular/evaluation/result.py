@@ -36,7 +36,12 @@ from keras_tabular.evaluation.uncertainty import (
 )
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table import arrays
-from keras_tabular.table.groups import equality_hashes, may_be_groups, row_groups
+from keras_tabular.table.groups import (
+    equality_hashes,
+    is_identifier,
+    may_be_groups,
+    row_groups,
+)
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FILE, LINE, part_paths, read_parts, write_part
 from keras_tabular.tasks.metrics import (
@@ -438,8 +443,6 @@ def find_undeclared_groups(
         The mean number of test rows with the same value, by column. It is empty if the
         schema declares groups or times.
     """
-    from scipy.stats import f_oneway  # importing it takes a second
-
     if schema.group or schema.time:
         return {}
     rows = np.arange(len(test.y))
@@ -450,10 +453,14 @@ def find_undeclared_groups(
     rows = rows[np.argsort(test.row_losses[rows], kind="stable")]
     tests = []
     for name in pq.read_schema(part_paths(folder)[0]).names:
+        is_string = name in schema.columns and schema.columns[name].is_string
+        if name == schema.target or not (is_string or is_identifier(name)):
+            continue
         hashes = equality_hashes(read_parts(folder, [name]))[rows]
         _, codes, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-        is_string = name in schema.columns and schema.columns[name].is_string
-        if name != schema.target and may_be_groups(name, counts, is_string):
+        if may_be_groups(name, counts):
+            from scipy.stats import f_oneway  # importing it takes half a second
+
             ranks = np.split(np.argsort(codes), np.cumsum(counts)[:-1])
             tests.append((name, counts.mean(), f_oneway(*ranks).pvalue))
     return {name: size for name, size, p in tests if p * len(tests) < ALPHA}

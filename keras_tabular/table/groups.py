@@ -72,16 +72,15 @@ def time_blocks(ranks: np.ndarray) -> np.ndarray:
     return ranks * n_blocks // len(ranks)
 
 
-def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
+def may_be_groups(name: str, sizes: np.ndarray) -> bool:
     """Return whether rows with the same value may belong together, as a customer's.
 
     They may if the column has the name of an identifier, or if it has many texts most
     of which occur more than once, but none often.
 
     Args:
-        name: Name of the column.
+        name: Name of the column; without the name of an identifier, it contains texts.
         sizes: Number of rows of each value, shape (values,).
-        is_string: Whether the values are texts.
     """
     distinct = len(sizes)
     rows = sizes.sum()
@@ -91,8 +90,8 @@ def may_be_groups(name: str, sizes: np.ndarray, is_string: bool = True) -> bool:
         return distinct >= MIN_IDENTIFIED_GROUPS
     are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
     are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
-    are_many = is_string and distinct >= MIN_GROUPS
-    return bool(are_many and are_small and np.median(sizes) > 1)
+    are_small &= distinct >= MIN_GROUPS
+    return bool(are_small and np.median(sizes) > 1)
 
 
 def is_identifier(name: str) -> bool:
