@@ -30,7 +30,7 @@ def test_every_command_of_a_page_runs(
         outputs = run_page_blocks(folder, page, blocks)
     finally:
         if "--run-all" in PAGES[page]:
-            check_output(folder, "dvc", "queue", "stop", "--kill")
+            check_output(folder, "dvc queue stop --kill")
     for code in code_blocks(page, "python"):
         check_output(folder, sys.executable, "-c", code)
     if page == "docs/experiments.md":

@@ -19,7 +19,7 @@ def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
 ) -> None:
     old_library = clone(PROJECT, tmp_path / "old")
     project = tmp_path / "project"
-    if run_command(old_library, "git", "checkout", "-q", OLDEST_COMMIT).returncode:
+    if run_command(old_library, f"git checkout -q {OLDEST_COMMIT}").returncode:
         pytest.skip("the history of this clone begins after version 0.6.0")
     # The old library runs with the packages of the tests, whose versions may be later.
     old = {
@@ -36,7 +36,7 @@ def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
     check_output(tmp_path, *new, **old)
     gate = {"beat_baselines": [], "worse_than_base": {"test": {"loss": 0.5}}}
     change_settings(project, train=ONE_CYCLE_OF_BOTH, gate=gate)
-    check_output(project, "dvc", "repro", **old)
+    check_output(project, "dvc repro", **old)
     commit_all(project, "A run of version 0.6")
     params = (project / "params.yaml").read_bytes()
 
@@ -58,7 +58,7 @@ def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
     )  # with the old model
     check_output(project, f"{environment}/bin/python", *predict)
     change_settings(project, train={"seed": 2})
-    output = check_output(project, "make", "gate", f"VENV={environment}")
+    output = check_output(project, f"make gate VENV={environment}")
     assert re.search(
         r"^pass: test\.loss is .* than in \w+ on 59 test rows",
         output,

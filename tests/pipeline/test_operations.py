@@ -246,24 +246,18 @@ def slow_request(server: Server) -> Iterator[http.client.HTTPConnection]:
 
 
 HALF_HEADER = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
-HALF_BODY = (
-    HALF_HEADER + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n["
-)
+HALF_BODY = HALF_HEADER + b"Content-Type:application/json\r\nContent-Length:9\r\n\r\n["
 
 
-@pytest.mark.parametrize(("sent", "number"), [(HALF_HEADER, 400), (HALF_BODY, 200)])
-def test_half_sent_requests_shut_nobody_out(
-    server: Server,
-    sent: bytes,
-    number: int,
-) -> None:
+@pytest.mark.parametrize("sent", [HALF_HEADER, HALF_BODY])
+def test_half_sent_requests_shut_nobody_out(server: Server, sent: bytes) -> None:
     """The oldest connections are closed before the process has no descriptor left.
 
     A half-sent body is a line of the access log, and a pipe has space for some hundred.
     """
     with ExitStack() as stack:
         oldest = stack.enter_context(connect(server))
-        for _ in range(number):
+        for _ in range(200):
             connection = stack.enter_context(connect(server))
             connection.send(sent)
             time.sleep(0.005)  # or the server accepts them only after a second

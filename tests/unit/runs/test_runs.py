@@ -56,7 +56,7 @@ def commit_run(folder: Path, accuracy: float) -> None:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a repository with runs of accuracy 0.5 and 0.75."""
-    check_output(tmp_path, "git", "init", "-q", "-b", "main", "--template=")
+    check_output(tmp_path, "git init -q -b main --template=")
     folder = tmp_path / "in/a/repository"
     for accuracy in (0.5, 0.75):
         commit_run(folder, accuracy)
@@ -65,10 +65,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
-    head = check_output(project, "git", "rev-parse", "HEAD").strip()
-    check_output(project, "git", "tag", "good", "HEAD~1")
+    head = check_output(project, "git rev-parse HEAD").strip()
+    check_output(project, "git tag good HEAD~1")
     experiment = f"refs/exps/{head[:2]}/{head[2:]}/units-2"
-    check_output(project, "git", "update-ref", experiment, "HEAD~1")
+    check_output(project, f"git update-ref {experiment} HEAD~1")
     runs = {
         "workspace": 0.75,
         "main": 0.75,
@@ -132,7 +132,7 @@ def test_git_without_an_answer_is_an_error_and_no_commit_is_an_answer(
     with pytest.raises(UserError, match="Install git"):
         Run("HEAD")
     monkeypatch.undo()
-    check_output(tmp_path, "git", "init", "-q", "new")
+    check_output(tmp_path, "git init -q new")
     monkeypatch.chdir(tmp_path / "new")
     assert last_run(Run(WORKSPACE)) is None
 
@@ -146,7 +146,7 @@ def test_only_outputs_that_a_stage_writes_again_are_verified(
     stage: str,
     tmp_path: Path,
 ) -> None:
-    check_output(tmp_path, "dvc", "init", "--quiet", "--no-scm")
+    check_output(tmp_path, "dvc init --quiet --no-scm")
     for name, text in {
         "dvc.yaml": "stages: {s: {cmd: ls, outs: [':(exclude)a', b*]}}",
         "dvc.lock": "schema: '2.0'\nstages: {s: {cmd: ls}}",
@@ -181,7 +181,7 @@ def test_a_commit_is_verified_in_its_clone_alone(
     monkeypatch.setenv("GIT_DIR", str(folder / ".git"))
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "hashes"))
-    assert verify.rerun(Run("HEAD").sha) == []
+    assert verify.rerun("HEAD") == []
     assert (folder / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
     for change, message in {
         "ln -s .. up": "up: this link leads out of the repository",
@@ -194,10 +194,10 @@ def test_a_commit_is_verified_in_its_clone_alone(
         commit = f"git reset -q --hard first; {change}; git add .; git commit -qm 2"
         check_output(folder, "bash", "-ec", commit)
         with pytest.raises(UserError, match=message):
-            verify.rerun(Run("HEAD").sha)
+            verify.rerun("HEAD")
     (table,) = folder.glob(".dvc/cache/files/md5/b0/*")
     table.write_text("2\n")
-    assert verify.rerun(Run("first").sha) == ["b/a"]
+    assert verify.rerun("first") == ["b/a"]
 
 
 def test_packages_that_differ_from_the_lock_are_installed_again(
