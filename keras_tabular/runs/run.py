@@ -344,17 +344,26 @@ def git(*arguments: str, folder: Path | None = None) -> str:
     Raises:
         UserError: git is missing, or the command failed. The message has git's words.
     """
-    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
-        os.environ.pop(name, None)
-    command = ["git", *arguments]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=environment_of_folder(),
+            capture_output=True,
+            check=False,
+        )
     except FileNotFoundError:
         raise UserError("git: found no such program. Install git") from None
     if done.returncode:
         message = done.stderr.decode("utf-8", "replace").strip()
         raise UserError(f"git {arguments[0]}: {message}")
     return done.stdout.decode("utf-8", "replace")
+
+
+def environment_of_folder() -> dict[str, str]:
+    """Return the environment without the repository that git names in a hook."""
+    of_hook = ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
+    return {name: text for name, text in os.environ.items() if name not in of_hook}
 
 
 def run_module(
@@ -384,7 +393,7 @@ def run_module(
     done = subprocess.run(
         [python, "-P", *module, *command[1:]],
         cwd=folder,
-        env=os.environ | {"PATH": path} | variables,
+        env=environment_of_folder() | {"PATH": path} | variables,
         stdout=subprocess.PIPE if quiet else sys.stderr,
         stderr=subprocess.PIPE,
         text=True,

@@ -90,8 +90,8 @@ def may_be_groups(name: str, sizes: np.ndarray) -> bool:
         return distinct >= MIN_IDENTIFIED_GROUPS
     are_small = rows <= MAX_MEAN_GROUP_ROWS * distinct
     are_small &= sizes.max(initial=0) <= MAX_GROUP_SHARE * rows
-    are_small &= distinct >= MIN_GROUPS
-    return bool(are_small and np.median(sizes) > 1)
+    are_many = distinct >= MIN_GROUPS
+    return bool(are_many and are_small and np.median(sizes) > 1)
 
 
 def is_identifier(name: str) -> bool:
