@@ -208,15 +208,16 @@ class Setup:
         """
         return self.task.row_losses(y, y_pred, self.train.loss)
 
-    def mean_loss(self, rows: np.ndarray, y_pred: np.ndarray) -> float:
-        """Compute the mean loss of predictions for some training rows.
+    def weighted_losses(self, rows: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Compute the loss of some training rows, times their weights, shape (rows,).
 
         Args:
             rows: Numbers of the rows, shape (rows,).
             y_pred: Predictions in units of the target, shape (rows, outputs).
         """
+        weight = self.dataset.weight[rows]
         losses = self.losses(self.y[rows, 0], y_pred)
-        return float(np.average(losses, weights=self.dataset.weight[rows]))
+        return losses * (weight / weight.mean())
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs of networks to predictions of the saved model.
@@ -288,7 +289,9 @@ def resolve_auto(
     learning_rate = task.learning_rate
     if is_small:
         learning_rate /= 2
-    max_steps = 2_000 if is_wide or n_rows > 50_000 else 4_000  # six or seven cycles
+    max_steps = 4_000 if is_small else 5_000  # six or seven cycles
+    if is_wide or n_rows > 50_000:
+        max_steps = 2_000
     for network in content["networks"].values():
         fill_auto(
             network,
