@@ -246,18 +246,24 @@ def write_test_predictions(
         write_part(partial, 0, pa.table(columns))
 
 
-def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
+def fit_baselines(
+    data: Path,
+    schema: Schema,
+    loss: str,
+    tests: Path | None = None,
+) -> Baselines:
     """Fit the baselines, and predict the test rows and the training rows of the folds.
 
     Args:
         data: Folder with `split` and `oof`.
         loss: The loss that the model was trained with.
+        tests: Folder of the test rows; by default the one in `data/split`.
     """
     from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
     oof = OutOfFold.read(data / "oof").by_row_set
     folds = {name: predictions.fold for name, predictions in oof.items()}
-    return predict_baselines(data / "split", folds, schema, loss)
+    return predict_baselines(data / "split", folds, schema, loss, tests)
 
 
 def baseline_thresholds(

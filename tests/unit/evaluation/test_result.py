@@ -273,6 +273,7 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
     pa_csv.write_csv(rows.filter(pc.equal(rows["y"], 0))[:count], path)
     model = build_model(build_predict(schema))
     split = tmp_path / "split"
+    OutOfFold(draw_oof(schema)).write(tmp_path / "oof", [60])
     file = score_file(path, model, schema, Validate(), split, {})
     assert file.warnings == [f"{count} rows are too few for intervals"]
     assert not any(each.interval or each.difference for each in file.scores)
