@@ -300,9 +300,11 @@ def round_to_bits(
         largest: The largest absolute value, of any shape that fits; None for that of
             `values`.
     """
-    bits_of_values = tf.bitcast(values if largest is None else largest, tf.int32)
-    exponent = tf.bitwise.bitwise_and(bits_of_values, FLOAT32_EXPONENT_MASK)
-    if largest is None:
+    # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the
+    # bits of the number, since a logarithm may differ between CPUs.
+    number_bits = tf.bitcast(values if largest is None else largest, tf.int32)
+    exponent = tf.bitwise.bitwise_and(number_bits, FLOAT32_EXPONENT_MASK)
+    if largest is None:  # the largest integer, which XLA finds faster
         exponent = tf.reduce_max(exponent)
     power = tf.bitcast(exponent, tf.float32)
     # The last bit to keep, as a share of `power`.
