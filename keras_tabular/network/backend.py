@@ -27,7 +27,7 @@ XLA_FLAGS = (
     # fuses.
     "--xla_cpu_max_isa=AVX",
     f"--xla_backend_extra_options={EXTRA_OPTIONS}",
-    # These three divide the time of compiling by four.
+    # These three divide the time of compiling by three.
     "--xla_disable_hlo_passes=tree_reduction_rewriter",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
