@@ -27,7 +27,8 @@ XLA_FLAGS = (
     # fuses.
     "--xla_cpu_max_isa=AVX",
     f"--xla_backend_extra_options={EXTRA_OPTIONS}",
-    # These two halve the time of compiling.
+    # These three divide the time of compiling by three.
+    "--xla_disable_hlo_passes=tree_reduction_rewriter",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_cpu_parallel_codegen_split_count=2",
     # Hand no reduction to YNNPACK. It chooses kernels by the CPU, and XLA builds them

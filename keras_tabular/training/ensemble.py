@@ -58,7 +58,7 @@ RECORDED_PACKAGES = ("keras", "tensorflow", "pyarrow", "numpy")
 MAX_ROWS_SUMMARIZED = 200_000
 MAX_CELLS_SUMMARIZED = 20_000_000
 # Number of rows over which shares of attribution are averaged.
-MAX_ROWS_FOR_SHARES = 100
+MAX_ROWS_FOR_SHARES = 32
 # Number of rows for which the predictions of the folds' networks are compared.
 MAX_ROWS_COMPARED = 2000
 # Number of multiply-adds of the model for the shares, and as many for the comparison.

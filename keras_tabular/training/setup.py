@@ -30,8 +30,7 @@ class FoldRows(NamedTuple):
 
     Attributes:
         learnt: The rows to learn from.
-        held_out: The rows to predict after each round. The first rows may be repeated
-            at the end.
+        held_out: The rows to predict after each round.
         numbers: Row numbers of the held-out rows in the table train, int32; empty
             without folds.
         y: Labels of the held-out rows as networks learn them, shape (rows,).
@@ -172,16 +171,13 @@ class Setup:
         learnt = [np.flatnonzero(part != fold) for part in self.folds]
         held_out = [np.flatnonzero(part == fold) for part in self.folds]
         if len(self.folds) == 1 and not self._fold_keys:
-            # XLA compiles a graph for each number of rows. If the folds differed by a
-            # row, it would compile twice, and the default table would train in 6.2
-            # seconds instead of 5. So all folds get the same size: a row may be left
-            # out or come twice. In a table of several parts, compiling takes the
-            # smallest part of the time.
+            # XLA compiles an epoch for each number of rows. If the folds differed by a
+            # row, it would compile twice. So all get the same size, and a row may be
+            # left out. In a table of several parts, compiling takes the smallest part
+            # of the time.
             (row_folds,) = self.folds
-            size = np.bincount(row_folds).max()
-            n_learnt = len(row_folds) - size
-            learnt = [np.resize(learnt[0], n_learnt)]
-            held_out = [np.resize(held_out[0], size)]
+            n_learnt = len(row_folds) - np.bincount(row_folds).max()
+            learnt = [learnt[0][:n_learnt]]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold)
         return FoldRows(
             dataset.select_rows(self.dataset.parts, learnt),

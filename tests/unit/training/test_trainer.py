@@ -27,7 +27,7 @@ from keras_tabular.training.architecture import (
     build_optimizer,
     learnt_weights,
 )
-from keras_tabular.training.dataset import Labels, Rows, class_weights
+from keras_tabular.training.dataset import Labels, Rows, class_weights, select_rows
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
 from keras_tabular.training.rounds import (
@@ -176,6 +176,10 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     assert int(model.optimizer.iterations) == 4 * 4 + 1
     predictions = trainer.predict(model, parts)
     np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
+    # Folds with different numbers of rows of a part have one graph.
+    rows = [np.arange(40), np.arange(60)]
+    trainer.predict(model, select_rows([build_part] * 2, rows))
+    assert len(trainer._predict._traced) == 3
 
 
 # Every fold has training rows, and `folds: auto` chooses a number of folds that ensures
