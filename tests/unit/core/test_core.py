@@ -20,7 +20,7 @@ import pytest
 from keras_tabular.cli import COMMANDS
 from keras_tabular.core import process
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import atomic_file, atomic_write, write_json
+from keras_tabular.core.files import atomic_write, write_json
 from keras_tabular.core.parallel import (
     Progress,
     ordered_map,
@@ -33,13 +33,6 @@ from tests.helpers import PROJECT
 
 
 # Files are written completely or not at all, with rounded numbers.
-def test_a_file_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    with atomic_file(tmp_path / "a") as partial:
-        partial.write_text("complete")
-        assert not (tmp_path / "a").exists()
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["complete"]
-
-
 def test_json_is_sorted_rounded_and_finite(tmp_path: Path) -> None:
     """Small numbers keep their digits."""
     write_json(tmp_path / "m.json", {"b": 1e-9 / 3, "a": {"c": -0.0}})
