@@ -22,7 +22,7 @@ from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.explain.importance import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.network.record import Ensemble, TrainingRecord
+from keras_tabular.network.record import TrainingRecord
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
 from tests.helpers import (
@@ -233,22 +233,6 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
     assert wide > 5 * narrow
-
-
-def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
-    folds = {"b": (0, 1), "a": (0, 0, 1, 1)}
-    weights = {"a": 0.25, "b": 0.75}
-    ensemble = Ensemble(
-        folds=folds,
-        weights=weights,
-        target_range=(0.0, 10.0),
-    )
-    # The model, the networks of a, and those of b.
-    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])
-    means, weights_by_name = ensemble.fold_means(members, 1)
-    predictions = np.average(means, axis=0, weights=weights_by_name)
-    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
-    assert predictions.ravel().tolist() == expected
 
 
 # The baselines learn from the rows of the network, and for each fold from the other
