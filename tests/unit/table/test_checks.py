@@ -281,13 +281,6 @@ def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
     assert share_explained(number, y > 0) < 0.5
 
 
-def test_a_number_that_is_0_in_one_class_only_is_a_leak() -> None:
-    """Such as the cost of a repair; the other values are all different."""
-    positive = np.arange(1867) < 361
-    cost = np.where(positive, RNG.lognormal(size=1867), 0)
-    assert share_explained(cost, positive) == 1
-
-
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
     share: float,
