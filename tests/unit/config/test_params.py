@@ -60,7 +60,6 @@ MISTAKES: list[tuple[str, Any, str]] = [
     ("train.class_weight", {0: 1, 1: -1}, ".1: expected a number above 0, got -1"),
     (f"{PLAIN}.epoch", 5, ": unknown key. Did you mean 'epochs'?.*: activation, "),
     (f"{PLAIN}.epochs", 0, ": expected auto or a number of at least 1, got 0"),
-    ("evaluate.threshold", {"best": "f2"}, ".best: .* f1, got 'f2'"),
     (
         "evaluate.slices",
         {"old": {"Age": {"low": "x"}}},
