@@ -112,15 +112,6 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
             Evaluate.model_validate({"threshold": wrong})
 
 
-def test_the_threshold_separates_neighbours_of_float32() -> None:
-    upper = np.float32(0.7)
-    rule = ThresholdRule(best="accuracy")
-    probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    rows = build_predictions(BINARY, [1, 0], probability)
-    threshold, _ = choose_threshold(rule, rows)
-    assert (probability >= threshold).tolist() == [True, False]
-
-
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
     probability = expit(1.5 * RNG.normal(size=2000))
     fold = np.arange(2000) % 5
