@@ -504,4 +504,3 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
     repeated_rows = rows.select(copies)._replace(weight=ones)
     expected = plot_data.compute_plots(repeated_rows, {})
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
-    np.testing.assert_allclose(plots["roc"], expected["roc"])
