@@ -159,7 +159,7 @@ def test_other_sections_belong_to_the_owner_unless_they_are_misspelt(
         "split",
     )
     assert vars(params).keys() == {"split"}
-    text = re.sub("^train:", "trein:", TEXTS[PARAMS] + own_sections, flags=re.MULTILINE)
+    text = re.sub("(?m)^train:", "trein:", TEXTS[PARAMS] + own_sections)
     with pytest.raises(UserError, match=r"trein: unknown key\. Did you mean 'train'"):
         write_and_load(tmp_path, TEXTS | {PARAMS: text})
 
