@@ -139,4 +139,4 @@ def wait_until(
 
 def stages_that_ran(output: str) -> list[str]:
     """Return the stages that `dvc repro` or `dvc exp run` says it ran."""
-    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+    return re.findall(r"(?m)^Running stage '(\w+)'", output)

@@ -15,7 +15,7 @@ import uvicorn
 from tests.commands import call_command, run_command, start_command
 from tests.helpers import PROJECT
 
-PORT = re.compile(r"^Serving .* on http://[\d.]+:(\d+)$", re.MULTILINE)
+PORT = re.compile(r"(?m)^Serving .* on http://[\d.]+:(\d+)$")
 JSON_HEADER = {"Content-Type": "application/json"}
 ROW = {
     **{"Pregnancies": 6, "Glucose": 148, "BloodPressure": 72, "SkinThickness": 35},

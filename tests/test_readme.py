@@ -21,7 +21,7 @@ def test_the_readme_shows_the_scores_that_its_first_command_prints(
     assert first_block == "make repro\n"
     assert other_blocks == code_blocks("docs/tutorial.md", "sh")[:1]
     output = reproduced.with_suffix(".output").read_text()
-    loss, accuracy = re.findall(r"^(?:Log loss|Accuracy): .*", output, re.MULTILINE)
+    loss, accuracy = re.findall(r"(?m)^(?:Log loss|Accuracy): .*", output)
     assert f"{loss}\n{accuracy}\n" in PAGES["README.md"]
 
 

@@ -175,7 +175,7 @@ def test_a_verified_model_is_reported_released_and_deployed(folder: Path) -> Non
         r"\| Accuracy \| [\d.]+ \| [\d.]+ \| .*(better|worse|significant) \(",
         report,
     )
-    assert re.search(r"^Log loss [\d.]+ on 254 test rows", report, re.MULTILINE)
+    assert re.search(r"(?m)^Log loss [\d.]+ on 254 test rows", report)
     assert "`train.networks.plain.epochs` 3 → 2" in report
     assert "The committed results are reproducible: a rerun of" in report
     result = run_job(checkout, services, "report", "publish", REPO="o/r", PR="1")

@@ -181,7 +181,7 @@ def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
 def test_the_image_gets_the_library_by_the_hash_of_the_wheel(project: Path) -> None:
     (wheel,) = (project / "vendor").iterdir()
     dockerfile = (project / "Dockerfile").read_text()
-    (command,) = re.findall(r"^RUN (grep .+) > library\.txt", dockerfile, re.MULTILINE)
+    (command,) = re.findall(r"(?m)^RUN (grep .+) > library\.txt", dockerfile)
     library = check_output(project, "bash", "-ec", command)
     assert [*locked_packages(library)] == ["keras-tabular"]
     assert hashlib.sha256(wheel.read_bytes()).hexdigest() in library

@@ -295,7 +295,7 @@ def test_missing_values_and_invalid_cells_are_reported(
         output,
         re.MULTILINE,
     )
-    assert re.search(r"^count .* failed checks: 1$", output, re.MULTILINE)
+    assert re.search(r"(?m)^count .* failed checks: 1$", output)
     assert "Drift: fail: cast has drifted" in output
     assert "; more values are missing: cast;" in output
 

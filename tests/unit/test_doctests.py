@@ -12,7 +12,7 @@ from tests.helpers import PROJECT
 MODULES = [
     ".".join(file.relative_to(PROJECT).with_suffix("").parts)
     for file in sorted(PROJECT.glob("keras_tabular/*/*.py"))
-    if re.search("^ *>>> ", file.read_text(), re.MULTILINE)
+    if re.search("(?m)^ *>>> ", file.read_text())
 ]
 
 

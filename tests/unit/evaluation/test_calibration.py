@@ -22,7 +22,7 @@ from keras_tabular.evaluation import baselines, calibration, plot_data
 from keras_tabular.evaluation.calibration import choose_threshold, fit_intervals
 from keras_tabular.explain.importance import REPEATS, permutation_importance
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.network.record import Ensemble, TrainingRecord
+from keras_tabular.network.record import TrainingRecord
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
 from keras_tabular.table.parquet import write_parts
 from tests.helpers import (
@@ -110,15 +110,6 @@ def test_a_number_is_used_as_it_is_and_a_rule_has_one_key() -> None:
     for wrong in ({"best": "f1", "recall": 0.9}, {}, {"recall": 1.5}, 1.0):
         with pytest.raises(ValidationError):
             Evaluate.model_validate({"threshold": wrong})
-
-
-def test_the_threshold_separates_neighbours_of_float32() -> None:
-    upper = np.float32(0.7)
-    rule = ThresholdRule(best="accuracy")
-    probability = np.array([upper, np.nextafter(upper, np.float32(0))])
-    rows = build_predictions(BINARY, [1, 0], probability)
-    threshold, _ = choose_threshold(rule, rows)
-    assert (probability >= threshold).tolist() == [True, False]
 
 
 def test_a_cross_fitted_threshold_is_chosen_on_the_other_folds() -> None:
@@ -233,22 +224,6 @@ def test_an_interval_is_wide_where_errors_are_large() -> None:
     low, high = intervals.ends(np.array([0.1, 5.9])).T
     narrow, wide = high - low
     assert wide > 5 * narrow
-
-
-def test_the_prediction_of_a_fold_is_the_weighted_mean_of_its_own_networks() -> None:
-    folds = {"b": (0, 1), "a": (0, 0, 1, 1)}
-    weights = {"a": 0.25, "b": 0.75}
-    ensemble = Ensemble(
-        folds=folds,
-        weights=weights,
-        target_range=(0.0, 10.0),
-    )
-    # The model, the networks of a, and those of b.
-    members = np.array([[9.0, 1.0, 3.0, 5.0, 7.0, 20.0, 4.0]])
-    means, weights_by_name = ensemble.fold_means(members, 1)
-    predictions = np.average(means, axis=0, weights=weights_by_name)
-    expected = [0.25 * 2 + 0.75 * 10, 0.25 * 6 + 0.75 * 4]
-    assert predictions.ravel().tolist() == expected
 
 
 # The baselines learn from the rows of the network, and for each fold from the other
@@ -529,4 +504,3 @@ def test_a_weight_counts_like_repeated_rows_and_unread_columns_do_not_matter() -
     repeated_rows = rows.select(copies)._replace(weight=ones)
     expected = plot_data.compute_plots(repeated_rows, {})
     np.testing.assert_allclose(plots["calibration"][:2], expected["calibration"][:2])
-    np.testing.assert_allclose(plots["roc"], expected["roc"])

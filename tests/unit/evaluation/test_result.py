@@ -374,17 +374,6 @@ def test_calibration_is_undefined_for_few_rows_and_separated_classes() -> None:
     assert measure_warnings(BINARY, np.arange(100) % 2, one_row)[0] == {}
 
 
-def test_the_calibration_of_nearly_constant_probabilities_has_a_wide_interval(
-    recwarn: pytest.WarningsRecorder,
-) -> None:
-    probability = 0.5 + 1e-12 * np.random.default_rng(0).random(100)
-    measures, text = measure_warnings(BINARY, np.arange(100) % 2, probability)
-    _, slope = measures.values()
-    assert slope.interval[0] < 0 < slope.interval[1]
-    assert not text
-    assert not recwarn.list
-
-
 def test_the_mean_prediction_of_a_regression_is_compared_with_the_test_rows() -> None:
     y = np.random.default_rng(0).normal(10, 1, 4000)
     for factor in (1.0, 0.3):

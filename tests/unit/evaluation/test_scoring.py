@@ -269,9 +269,6 @@ def test_the_end_on_the_side_of_a_long_tail_solves_the_equation_of_hall() -> Non
     assert ((1 + s * t / 3) ** 3 - 1) / s + s / 6 == pytest.approx(-quantile)
     reverse = mean_difference(-values, weight, None, is_share=False)
     assert reverse == pytest.approx((-mean, -high, -low))
-    group = np.repeat(np.arange(30), 3)
-    in_groups = mean_interval(values[group], np.ones(90), group)
-    assert in_groups == pytest.approx((mean, low, high))
 
 
 # McNemar's p-values are 0.062, 0.031 and 0.065.

@@ -1,7 +1,6 @@
 """Models are saved and loaded, and new rows are read, predicted and written."""
 
 import gc
-import gzip
 import io
 import os
 import pickle
@@ -141,15 +140,12 @@ def test_the_code_in_a_model_does_not_run(
 
 
 # The columns and formats of new rows; tests/pipeline/test_new_rows.py has more.
-def test_a_wrong_header_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_no_parquet_file_is_an_error(tmp_path: Path) -> None:
     schema = build_schema("binary")
-    for name, message in (
-        ("n.csv", "line 1: .*once: x"),
-        ("n.parquet", "cannot be read as a Pa"),
-    ):
-        (tmp_path / name).write_text("x,x\n")
-        with pytest.raises(UserError, match=f"{name}.* {message}"):
-            source.check_columns(tmp_path / name, schema, schema.features)
+    file = tmp_path / "n.parquet"
+    file.write_text("x\n")
+    with pytest.raises(UserError, match=r"n\.parquet.* cannot be read as a Parquet"):
+        source.check_columns(file, schema, schema.features)
 
 
 def test_numbers_of_parquet_and_json_do_not_need_the_format_of_a_csv(
@@ -174,20 +170,13 @@ ROWS = b"a,b\n1,2\n"
 
 @pytest.mark.parametrize(
     ("content", "suffix"),
-    [
-        (ROWS, ""),
-        (gzip.compress(ROWS, mtime=0), ".gz"),
-        (b'{"a": 1, "b": 2}\n', ".jsonl"),
-        (b"", ""),
-    ],
+    [(b'{"a": 1, "b": 2}\n', ".jsonl"), (b"", "")],
 )
 def test_the_copy_of_stdin_has_the_suffix_of_its_format(
     content: bytes,
     suffix: str,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     with files.open_rows(Path("-"), build_schema("binary")) as file:
         assert file.suffix == suffix

@@ -235,17 +235,6 @@ def test_last_run_is_one_before_the_run(project: Path) -> None:
     assert last_run(Run("HEAD~2")) is None
 
 
-def test_last_run_has_the_latest_format_of_its_scores(project: Path) -> None:
-    scores = project / METRICS / "scores.json"
-    scores.write_text(scores.read_text() + " ")
-    commit_all(project, "Another format")
-    last = Run("HEAD").sha
-    commit_run(project, 0.6)
-    base = last_run(Run(WORKSPACE))
-    assert base
-    assert base.sha == last
-
-
 def test_first_run_is_uncommitted_before_its_files_are_in_git(project: Path) -> None:
     (project / "new.csv").write_text("another file")
     assert not Run(WORKSPACE).uncommitted
@@ -266,7 +255,6 @@ def test_revision_without_scores(project: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "base", "ends", "expected"),
     [
-        ("accuracy", 0.8, 0.75, (), "+0.0500, better"),
         ("loss", 0.1, 0.25, (), "−0.150, better"),
         ("accuracy", 0.75001, 0.75, (), "same"),
         ("accuracy", 0.8, 0.75, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
@@ -471,17 +459,3 @@ def test_rows_of_the_same_table_are_compared_after_a_change_of_the_schema(
     first, same, other = runs
     assert paired_scores(first, same)
     assert not paired_scores(first, other)
-
-
-@pytest.mark.parametrize(("shared", "is_compared"), [(12, True), (9, False)])
-def test_runs_that_share_too_few_rows_are_not_compared(
-    folder: Path,
-    shared: int,
-    is_compared: bool,
-) -> None:
-    """Nine rows are fewer than an interval needs."""
-    errors = np.random.default_rng(0).normal(size=100)
-    keys = np.arange(100)
-    base = write_run("base", keys, errors)
-    run = write_run("run", keys + 100 - shared, errors)
-    assert bool(paired_scores(run, base)) == is_compared

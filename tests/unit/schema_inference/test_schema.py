@@ -178,22 +178,14 @@ TRICKY_TEXTS = st.sampled_from(
     [
         *TRICKY_WORDS.split(),
         "- a",
-        "? a",
-        ": a",
         "a: b",
         "a #b",
         " a",
-        "a ",
         '"',
-        "a, b",
         "a\nb",
-        "a\n\nb",
-        "\n",
         "\t",
-        "a\tb",
         "\\n",
         "é",
-        "日本",
         "\U0001f600",
         "\x85",
         "\u2028",
@@ -246,7 +238,6 @@ WORDS = [
     ("Málaga – 5 m³", "cp1252", ""),
     ("¿Qué?", "cp1252", ""),
     ("naïve nº 1", "cp1252", ""),
-    ("Crème brûlée", "cp1252", ""),
 ]
 # A file of 40 rows, its encoding, the lines that are left out, and a question about the
 # table.
@@ -254,12 +245,6 @@ FILES: list[tuple[str, str, list[int], str]] = [
     (HEADER + LINES + "\n;;;\n", "utf-16", [], ""),
     (f"Sales, by region\nJune, 2024\n\n{HEADER}{LINES}", "utf-16", [1, 2], "Not rows"),
     (f"Sales;;;\n;;;\n{HEADER}-;[kg];1/min;\n{LINES}", "utf-16", [1, 4], "Not rows"),
-    (
-        f"{HEADER}{LINES}Total;123,4;56;\nSource: us, 2024\n",
-        "utf-16",
-        [-1, -2],
-        "Not rows",
-    ),
     (f"{HEADER}{LINES}(40 rows);;;\n", "utf-16", [-1], "Not rows"),
     (f"{HEADER}{HEADER}{LINES}N;12\n", "utf-16", [2, 43], "Not rows"),
     (f"{HEADER}N;N/A;(missing);y\n{LINES[len('N;0,5;0;y') :]}", "utf-16", [], ""),
@@ -277,7 +262,6 @@ FILES: list[tuple[str, str, list[int], str]] = [
     ),
     (f'"{TABBED}', "utf-16-le", [], ""),
     (f"{HEADER}{LINES}Total;123,4;56;y\n", "utf-8", [], LAST_LINE),
-    (f"{HEADER}{LINES}Media;123,4;56;\n", "utf-8", [], LAST_LINE),
     (f"{HEADER}{LINES};123,4;56;\n", "utf-8", [], LAST_LINE),
     *(
         (HEADER + LINES.replace("N;", f"{word};"), encoding, [], question)
@@ -341,12 +325,6 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     # A value far from the others stands for a missing value, or is wrong.
     ("glucose", np.where(ROWS % 15 == 0, 0, MEASURED), "real", MISSING),
     (
-        "code",
-        np.where(RNG.random(500) < 0.3, -9, RNG.integers(1, 6, 500)),
-        "integer",
-        MISSING,
-    ),
-    (
         "grade",
         np.where(RNG.random(500) < 0.1, 9, RNG.integers(1, 5, 500)),
         "integer",
@@ -389,16 +367,8 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "together? Then add group: customer",
     ),
     ("customer_id", RNG.integers(100, 160, 500), "category", "together?"),
-    (
-        "user_id",
-        [f"{1000 + number % 70:,}" for number in ROWS],
-        "category",
-        "together?",
-    ),
     ("state", [f"S{number}" for number in RNG.integers(0, 50, 3000)], "category", ""),
-    ("job", [f"J{number}" for number in RNG.zipf(1.5, 3000)], "category", ""),
     ("team", [f"T{n % 300 if n > 1000 else 0}" for n in range(3000)], "category", ""),
-    ("amount", RNG.gamma(2, 100, 3000).round(), "real", ""),
     ("price", RNG.choice(RNG.normal(size=700).round(3), 3000), "real", ""),
     # Spellings, columns that are nearly constant, and texts.
     ("colour", ["red", "Red", " red", "blue"] * 250, "category", "mean the same?"),
@@ -434,7 +404,6 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "earlier ones? Then add time: day",
     ),
     ("day", mix("%Y-%m-%d", "%d.%m.%Y"), "datetime ISO8601|%d.%m.%Y", "ones?"),
-    ("day", mix("%d/%m/%Y", "%Y/%m/%d"), "datetime %d/%m/%Y|%Y/%m/%d", "ones?"),
     ("created_at", 1_600_000_000 + 40_000 * ROWS, "datetime epoch", "ones?"),
     ("month", MONTHS.strftime("%b-%Y"), "datetime %b-%Y", "ones?"),
     (
@@ -444,18 +413,11 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "written as %d/%m/%Y? ... ones?",
     ),
     (
-        "date",
-        RNG.permutation(60) + 45_000,
-        "integer",
-        "? Then ... datetime, format: excel}",
-    ),
-    (
         "Kaufdatum",
         np.arange(60) * 15 + 44_564,
         "integer",
         "? Then ... datetime, format: excel}",
     ),
-    ("x", CLOCK, "datetime %H:%M", "Are these times of day?"),
     ("x", insert("n. d.", 9, CLOCK), "datetime %H:%M", "day? ... missing? If not"),
     # Numbers in other clothes.
     (
@@ -482,19 +444,9 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "integer 1,234.5 kg",
         "",
     ),
-    ("x", [f"{a}kWh" for a in AMOUNTS], "real 1,234.5kWh", ""),
     ("x", [f"1\u00a0{a:0>5}" for a in AMOUNTS], "real 1\u00a0234.5", ""),
-    ("x", [f"1'{a:0>5}".replace(".", ",") for a in AMOUNTS], "real 1'234,5", ""),
     ("x", [f"Fr. 1\u2019{a:0>5}" for a in AMOUNTS], "real Fr. 1\u2019234.5", ""),
-    ("x", [f"{float(a):.3e}".replace(".", ",") for a in AMOUNTS], "real 1.234,5", ""),
     # Nearly numbers.
-    (
-        "x",
-        insert("12o"),
-        "real",
-        "Is '12o' (t.csv, line 3) a mistake? Add replace: {12o: \"120\"}",
-    ),
-    ("x", insert("140,4", 20), "real", 'a mistake? Add replace: {"140,4": "140.4"}'),
     (
         "x",
         insert("<5", 20),
@@ -508,14 +460,12 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "Is '?5' (t.csv, line 500) a mistake? Add replace: {\"?5\": NEW",
     ),
     ("x", insert("k.A.", 3), "real", "'k.A.' 80 times: missing?"),
-    ("x", insert("-", 9), "real", "'-' 27 times: missing?"),
     (
         "x",
         insert("3", texts=[f"{a}%" for a in AMOUNTS]),
         "real 1,234.5%",
         "Is '3' in % too?",
     ),
-    ("x", insert("(7)"), "real 1,234.5", "Is '(7)' negative?"),
     # Codes and several units are no numbers.
     (
         "code",
@@ -523,7 +473,6 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         "category",
         "together?",
     ),
-    ("x", [f"A{n % 50}" for n in range(240)], "category", ""),
     (
         "x",
         [f"{n % 60}" if n % 11 else f"{n % 60}b" for n in range(240)],
@@ -600,7 +549,6 @@ TARGETS: list[tuple[Any, tuple[Any, ...], Any, str]] = [
         "'none' 3 times, 'fehlt' 2 times: missing? If not, move it from ... ?",
     ),
     # The positive class is yes or the rarer one.
-    (["nein", "ja", "ja"], ("nein", "ja"), "ja", ""),
     (
         ["mit Befund", "mit Befund", "ohne Befund"],
         ("ohne Befund", "mit Befund"),
@@ -614,7 +562,6 @@ TARGETS: list[tuple[Any, tuple[Any, ...], Any, str]] = [
         "disease",
         "? If not, set positive: ",
     ),
-    (["a", "a", "b"], ("a", "b"), "b", "? If not, set positive: "),
     (["N", "N", "S"], ("N", "S"), "S", "? If not, set positive: "),  # not no
     # The last one is the name of the column.
     ([*["oui", "non"] * 13, "\\N", "inconnu", "y"], ("non", "oui"), "oui", "missing? "),
@@ -775,7 +722,6 @@ PEOPLE = [f"p{n // 2}" for n in range(60)]
             "time, since the rows are in the order of day;",
         ),
         ({"day": DATES[::-1]}, "time,"),
-        ({"shop": [*"ab"] * 60, "day": DATES.repeat(2)}, "time,"),
         ({"day": DATES[[*range(30), 31, 30, *range(32, 60)]]}, "time,"),  # one is late
         (
             {"birth_date": DATES, "person_id": PEOPLE},
@@ -786,7 +732,6 @@ PEOPLE = [f"p{n // 2}" for n in range(60)]
             "group if rows with the same policy belong together",
         ),
         ({"day": DATES[np.random.default_rng(0).permutation(60)]}, "random,"),
-        ({"day": DATES[[0] * 50 + [5, 1, 9, 3, 7, 2, 8, 6, 4, 10]]}, "random,"),
         # The split needs the time of each row.
         ({"day": [*DATES[:59], None]}, "random,"),
         ({"opening": [f"{n // 60 + 8:02}:{n % 60:02}" for n in range(60)]}, "random,"),

@@ -8,7 +8,7 @@ from keras_tabular.schema_inference.words import TEXT, list_words
 
 
 def test_each_line_has_a_language_a_described_role_and_a_new_word() -> None:
-    roles = "|".join(re.findall("^# ([a-z-]+) {2}", TEXT, re.MULTILINE))
+    roles = "|".join(re.findall("(?m)^# ([a-z-]+) {2}", TEXT))
     pattern = re.compile(rf"(-|[a-z]{{2}})\s+((?:{roles})\s+\S+(?: \S+)*)")
     lines = [line for line in TEXT.splitlines() if line and line[0] != "#"]
     assert [line for line in lines if not pattern.fullmatch(line)] == []

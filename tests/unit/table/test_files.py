@@ -110,7 +110,6 @@ BAD_FILES: list[tuple[str | bytes, str]] = [
     ("a,a,c,y,z\n", ", line 1: .*missing: b; .*in ignore: z; more than once: a"),
     (HEADER + ROW + "1,1\n", ", line 3: expected 4 cells, got 2"),
     (HEADER + ROW + "1,1,x,1,\n" + ROW, ", line 3: expected 4 cells, got 5"),
-    (HEADER + '1,1,x,1,""\n' + ROW, ", line 2: expected 4 cells, got 5"),
     ((HEADER + "1,1,é,1\n").encode("cp1252"), ", line 2 or later: .*got byte 0xe9"),
     (HEADER + '1,1,"x\n\ny",1\n\nx,1,x,1\n', ", line 6, column a"),
     (
@@ -226,10 +225,6 @@ def test_json_lines_are_read_as_they_are_written(tmp_path: Path, suffix: str) ->
         (b'{"d": 1}', "neither in columns nor in ignore: d"),
         (
             rb'{"c": "\ud800"}',
-            r"line 3: column c: expected text in UTF-8, got '\\ud800'",
-        ),
-        (
-            b'{"c": "\xed\xa0\x80"}',
             r"line 3: column c: expected text in UTF-8, got '\\ud800'",
         ),
         (b'{"c": "\xff"}', "line 3: 'utf-8' codec can't decode byte 0xff"),
@@ -544,7 +539,6 @@ INVALID = "invalid"
 ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([2**63 - 1]), "integer", 2**63 - 1),
     (pa.array([7.0]), "integer", 7),
-    (pa.array([0.5], pa.float32()), "real", 0.5),
     (pa.array([float("nan")]), "real", None),
     (pa.array([Decimal("0.10")]), "real", 0.1),
     (pa.array([Decimal("7.00")]), "integer", 7),
@@ -555,16 +549,10 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([7]), "category", "7"),
     (pa.array([DAY.date()]), "datetime", DAY.replace(tzinfo=UTC)),
     (pa.array([DAY], pa.timestamp("ns")), "datetime", DAY.replace(tzinfo=UTC)),
-    (
-        pa.array([DAY], pa.timestamp("ms", "Asia/Tokyo")),
-        "datetime",
-        DAY.replace(tzinfo=UTC),
-    ),
     (pa.nulls(1), "real", None),
     (pa.array([1.5]), "integer", INVALID),
     (pa.array([2**63], pa.uint64()), "integer", INVALID),
     (pa.array([float("inf")]), "real", INVALID),
-    (pa.array([7]), "boolean", INVALID),
     (pa.array([b"\xff"]), "category", INVALID),
     (pa.array([7]), "datetime", INVALID),
 ]
@@ -599,7 +587,6 @@ def test_a_value_of_a_column_type_is_read_as_the_declared_kind_or_refused(
         ([1, 2, 1], [0.5, 1.5, 1.0], "real", 0.5),
         ([1, 2, 1], ["a", "b", "a"], "category", "a"),
         ([1, 2, 1], [{"a": 1}] * 3, None, "expected the type of"),
-        ([{"a": 1}] * 3, [1, 2, 1], None, "expected the type of"),
     ],
 )
 def test_a_column_may_have_another_type_in_each_file_if_a_kind_can_hold_both(

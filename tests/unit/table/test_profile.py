@@ -10,7 +10,6 @@ import pytest
 from keras_tabular.config.schema import Column, Kind
 from keras_tabular.core.errors import UserError
 from keras_tabular.table.arrays import labels
-from keras_tabular.table.groups import mean_group_size
 from keras_tabular.table.parquet import write_parts
 from keras_tabular.table.profile import (
     ColumnSummary,
@@ -178,22 +177,3 @@ def test_few_new_rows_are_compared_with_many(
     assert compare_counts(train, np.array(new), columns=10)[1] < 0.005
     equal = np.round(np.array(shares) * 50)
     assert compare_counts(train, equal, columns=10) == (0, 1)
-
-
-def test_the_distance_is_the_observed_one_also_of_few_rows() -> None:
-    train = np.array([50, 50])
-    assert compare_counts(train, np.array([3, 7]), columns=1)[0] == 0.2
-
-
-def test_rows_in_groups_differ_by_chance() -> None:
-    """Fifty groups of a hundred equal rows vary as much as fifty rows."""
-    rng = np.random.default_rng(0)
-    first = 100 * np.bincount(rng.integers(0, 10, 50), minlength=10)
-    second = 100 * np.bincount(rng.integers(0, 10, 50), minlength=10)
-    group_size = mean_group_size(np.repeat(np.arange(50), 100))
-    assert group_size == 100
-    assert mean_group_size(None) == 1
-    _, p_value = compare_counts(first, second, 1)
-    assert p_value < 1e-9
-    _, p_value = compare_counts(first, second, 1, group_size)
-    assert p_value > 0.01
