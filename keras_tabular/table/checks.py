@@ -316,9 +316,7 @@ def _check_empty_and_constant(
 ) -> None:
     """Check for columns without values, and for features with a single value."""
     for name in results[0].extremes:
-        extremes = set()
-        for result in results:
-            extremes |= result.extremes[name]
+        extremes = set().union(*(result.extremes[name] for result in results))
         if extremes == {None}:
             checks[name, "empty_column"].column_rows = n_rows
         elif len(extremes) == 1 and (name, "constant_column") in checks:

@@ -119,10 +119,10 @@ def assign_rows(
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
-        rows = []
-        for number in range(len(SUBSETS)):
-            subset_rows = np.flatnonzero(subset == number).astype(np.int32)
-            rows.append(rng.permutation(subset_rows))
+        rows = [
+            rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
+            for number in range(len(SUBSETS))
+        ]
     if not len(rows[TRAIN]) or not len(rows[TEST]):
         sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
         raise UserError(
