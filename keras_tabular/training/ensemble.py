@@ -165,8 +165,7 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
         if len(rows):
             row_losses = setup.weighted_losses(rows, predictions[name])
         else:
-            last_logs = [snapshot.history[-1] for snapshot in same]
-            val_losses = [logs.get("val_loss", 0.0) for logs in last_logs]
+            val_losses = [each.history[-1].get("val_loss", 0.0) for each in same]
             row_losses = np.array([np.mean(val_losses)])
         losses.setdefault(same[0].architecture, {})[name] = row_losses
     return EnsembleCandidates(rows, predictions, losses)
@@ -183,10 +182,10 @@ def join_folds(
     """
     folds = group_by(snapshots, "fold").values()
     rows = np.concatenate([networks[0].rows for networks in folds])
-    means = []
-    for networks in folds:
-        fold_outputs = [network.outputs for network in networks]
-        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
+    means = [
+        np.mean([network.outputs for network in networks], axis=0, dtype=np.float64)
+        for networks in folds
+    ]
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
@@ -222,9 +221,9 @@ def weigh(
     weights: dict[str, float],
 ) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    weighted = []
-    for name, weight in weights.items():
-        weighted.append(np.float32(weight) * predictions[name])
+    weighted = [
+        np.float32(weight) * predictions[name] for name, weight in weights.items()
+    ]
     return np.sum(weighted, axis=0)
 
 
@@ -361,9 +360,7 @@ def build_record(
     combination = None
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
-        folds = {}
-        for name in weights:
-            folds[name] = tuple(member.fold for member in named[name])
+        folds = {name: tuple(member.fold for member in named[name]) for name in weights}
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
     # As tests have shown on the CPUs of these machines.
@@ -534,9 +531,8 @@ def write_curve(
     same = group_by(snapshots, "architecture")[architecture]
     longest = group_by(same, "name")[same[-1].name]
     histories = [snapshot.history for snapshot in longest]
-    rounds = []
-    for logs in zip_longest(*histories):
-        rounds.append([log for log in logs if log])  # some networks stop early
+    # Some networks stop early.
+    rounds = [[*filter(None, logs)] for logs in zip_longest(*histories)]
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],
