@@ -246,22 +246,21 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
         match column.feature_type:
             case "text":
                 values = pc.utf8_slice_codeunits(values, 0, MAX_CHARACTERS)
-                columns[name] = values.fill_null("").to_numpy(zero_copy_only=False)
+                columns[name] = values.fill_null("").to_numpy()
                 lengths = pc.fill_null(pc.utf8_length(values), 0)
                 columns[f"{name}\x1flength"] = lengths.to_numpy()
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
-                columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
+                columns[part_name(name, "time")] = days.to_numpy()
                 zone = time_zone(column.timezone or "UTC")
                 local = values.to_pandas().dt.tz_convert(zone)
                 for date_part in DATE_PARTS:
                     parts = getattr(local.dt, date_part)
                     columns[part_name(name, date_part)] = parts.astype(np.float64)
             case "number":
-                numbers = as_float64(values, column)
-                columns[name] = numbers.to_numpy(zero_copy_only=False)
+                columns[name] = as_float64(values, column).to_numpy()
             case "category":
-                columns[name] = values.to_numpy(zero_copy_only=False)
+                columns[name] = values.to_numpy()
     if schema.time and len(columns) > 1:
         columns.pop(schema.time, None)
         columns.pop(part_name(schema.time, "time"), None)

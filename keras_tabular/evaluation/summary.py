@@ -230,12 +230,9 @@ def format_threshold(evaluation: Evaluation) -> str:
     places = {"test": "on the test rows", "cross_validation": "cross-validated"}
     for row_set, place in places.items():
         scores = []
-        for key, label in (
-            ("recall", "recall"),
-            ("precision", "precision"),
-            ("f1", "F1"),
-        ):
-            scores.append(f"{label} {format_number(evaluation.value(row_set, key))}")
+        for label in ("recall", "precision", "F1"):
+            value = evaluation.value(row_set, label.lower())
+            scores.append(f"{label} {format_number(value)}")
         texts.append(f"{', '.join(scores)} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 

@@ -112,8 +112,7 @@ def explain(
         contents["errors"] = slices.largest_errors(test_folder, test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    row_keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
-    keys = {"row": row_keys, "line": plot_data.line_keys(test_folder, schema)}
+    keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
     plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
