@@ -12,9 +12,10 @@ def main(parser: ArgumentParser) -> None:
     folder = PACKAGE / "docs"
     if not folder.is_dir():  # this is a clone, not an installed package
         folder = PACKAGE.parent / "docs"
-    pages = {}
-    for path in sorted(folder.glob("*.md")):
-        pages[path.stem] = path.read_text(encoding="utf-8")
+    pages = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in sorted(folder.glob("*.md"))
+    }
     parser.add_argument(
         "page",
         nargs="?",
@@ -24,10 +25,9 @@ def main(parser: ArgumentParser) -> None:
     )
     name = parser.parse_args().page
     if name is None:
-        titles = []
-        for page, text in pages.items():
-            title = text.splitlines()[0].lstrip("# ")
-            titles.append([page, title])
+        titles = [
+            [page, text.splitlines()[0].lstrip("# ")] for page, text in pages.items()
+        ]
         print(align_columns(titles))
     else:
         print(pages[name], end="")

@@ -154,11 +154,12 @@ def find_drift(
         name: column_drift(name, trained_on, counts, schema, limits, group_size)
         for name in schema.features
     }
-    by_attribution = sorted(
-        columns.items(),
-        key=lambda item: (not item[1].moved, -item[1].attribution),
+    columns = dict(
+        sorted(
+            columns.items(),
+            key=lambda item: (not item[1].moved, -item[1].attribution),
+        ),
     )
-    columns = dict(by_attribution)
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)

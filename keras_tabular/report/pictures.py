@@ -66,8 +66,9 @@ def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Pict
             for model in (MODEL, *evaluation.baselines(row_set)):
                 score = evaluation.score(row_set, key, model)
                 if score and score.interval:
-                    row = score_row(task, model, label, score.value, score.interval)
-                    rows.append(row)
+                    rows.append(
+                        score_row(task, model, label, score.value, score.interval),
+                    )
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
             metric = evaluation.metric(key)
@@ -247,8 +248,13 @@ def draw_threshold(comparison: Comparison) -> Picture:
     rows = []
     for key, label in labels.items():
         for point in scores:
-            row = {"threshold": point["threshold"], "value": point[key]}
-            rows.append(row | {"series": label})
+            rows.append(
+                {
+                    "threshold": point["threshold"],
+                    "value": point[key],
+                    "series": label,
+                },
+            )
     names = list(labels.values())
     line_colors = [THIS, OTHER, SOFT, "currentColor"]
     dashes = [
@@ -306,8 +312,9 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     for key, label in (("train", "training rows"), ("validation", "held-out rows")):
         for point in points:
             if point[key] is not None:
-                row = {"n": point["epoch"], "value": point[key], "series": label}
-                rows.append(row)
+                rows.append(
+                    {"n": point["epoch"], "value": point[key], "series": label},
+                )
     if not rows:
         return None
     networks = comparison.files["networks"]

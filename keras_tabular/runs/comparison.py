@@ -215,8 +215,13 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     base_scored = score_and_resample(base_rows)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
-        difference = widen(difference, hypot(*deviations))
+        value, low, high = difference.value, difference.low, difference.high
+        if low < high:  # of a model and the same one, the interval has no width
+            deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
+            spread = TRAINING_DEVIATIONS * hypot(*deviations)
+            low = value - hypot(low - value, spread)
+            high = value + hypot(high - value, spread)
+            difference = Difference(value=value, low=low, high=high)
         scores[key] = PairedScore(words, base_scored.values[key], difference)
     return scores
 
@@ -258,21 +263,6 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
         # The rows of a group are resampled together, as those of the run.
         base_predictions._replace(weight=weight, group=predictions.group),
     )
-
-
-def widen(difference: Difference, deviation: float) -> Difference:
-    """Add an independent standard deviation to the interval of a difference.
-
-    An interval without a width, which is that of a model and the same one, stays as it
-    is.
-    """
-    if difference.low == difference.high:
-        return difference
-    value = difference.value
-    spread = TRAINING_DEVIATIONS * deviation
-    low = value - hypot(difference.low - value, spread)
-    high = value + hypot(difference.high - value, spread)
-    return Difference(value=value, low=low, high=high)
 
 
 def read_test_rows(run: Run) -> tuple[dict[str, np.ndarray], Predictions] | None:

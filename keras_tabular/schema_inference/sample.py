@@ -218,10 +218,11 @@ def find_extra_lines(
     width = median(counts[len(counts) // 2 :])
     wide = [number for number, count in enumerate(counts) if count > width / 2]
     n_titles = min(wide, default=0)
-    lines = []
-    for number, cells in head[:n_titles]:
-        if any(cells):
-            lines.append(ExtraLine(number, cells, "a title"))
+    lines = [
+        ExtraLine(number, cells, "a title")
+        for number, cells in head[:n_titles]
+        if any(cells)
+    ]
     _, header = head[n_titles]
     rows = head[n_titles + 1 :]
     names = _texts(header)
