@@ -146,9 +146,9 @@ def calibrate(
     evaluate = params.evaluate
     rows = Predictions(
         task,
-        y=labels(table, schema)[:, 0],
-        y_pred=oof.unseen.y_pred,
-        weight=row_weights(table, schema),
+        labels(table, schema)[:, 0],
+        oof.unseen.y_pred,
+        row_weights(table, schema),
         costs=evaluate.costs(task),
     )
     chosen = dict[str, Any]()

@@ -99,10 +99,10 @@ class RowCounts(NamedTuple):
         bins = {name: rows + other.bins[name] for name, rows in self.bins.items()}
         return RowCounts(
             bins,
-            rows=self.rows + other.rows,
-            unknown=self.unknown + other.unknown,
-            failed=self.failed + other.failed,
-            groups=self.groups + other.groups,
+            self.rows + other.rows,
+            self.unknown + other.unknown,
+            self.failed + other.failed,
+            self.groups + other.groups,
         )
 
 
@@ -276,8 +276,7 @@ def far_numbers(
         edges = trained_on.summaries[name].edges
         # A constant column has only two edges, and one without values has none.
         if column.kind in NUMBER_KINDS and len(edges) > 2:
-            low = edges[0]
-            high = edges[-1]
+            low, *_, high = edges
             numbers = features[name].to_numpy()
             distance = np.maximum(low - numbers, numbers - high)
             is_far = distance > max(1, by_chance) * (high - low)

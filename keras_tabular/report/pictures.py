@@ -277,17 +277,21 @@ def draw_threshold(comparison: Comparison) -> Picture:
         scores,
         key=lambda point: abs(point["threshold"] - threshold),
     )
-    value = f"the {labels[cost]} is {nearest[cost]:.3g}"
-    note = f"At the threshold {threshold:.3g}, {value}."
+    note = (
+        f"At the threshold {threshold:.3g}, the {labels[cost]} is {nearest[cost]:.3g}."
+    )
     return Picture("Threshold", chart(rows, layers), note)
 
 
 def draw_values(comparison: Comparison) -> Picture:
     """Draw a point for each row of a regression, and the line of exact predictions."""
     rows = comparison.run.read_points("values")
-    true_label = f"True {comparison.run.target}"
     encoding = {
-        "x": quantitative("true value", true_label, scale=NOT_FROM_ZERO),
+        "x": quantitative(
+            "true value",
+            f"True {comparison.run.target}",
+            scale=NOT_FROM_ZERO,
+        ),
         "y": quantitative("predicted value", "Predicted", scale=NOT_FROM_ZERO),
     }
     points = layer(

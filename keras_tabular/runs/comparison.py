@@ -87,10 +87,9 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
         base: The other run; None if there is none.
     """
     for key, share in gate.worse_than_base.items():
-        status: Status
+        status: Status = "pass"
         try:
             if base is None:
-                status = "pass"
                 reason = f"{key}: {_explain_no_base(gate)}"
             else:
                 status, reason = _compare_scores(key, share, run, base)
@@ -283,12 +282,12 @@ def read_test_rows(run: Run) -> tuple[dict[str, np.ndarray], Predictions] | None
     if threshold is None:
         threshold = evaluation.costs or 0.5
     predictions = Predictions(
-        task=Schema.model_validate(run.schema).learning_task,
-        y=columns["y"],
-        y_pred=np.column_stack(outputs).astype(np.float32),  # as the model predicted
-        weight=columns.get("weight", np.ones(len(rows))),
-        threshold=threshold,
-        group=group,
+        Schema.model_validate(run.schema).learning_task,
+        columns["y"],
+        np.column_stack(outputs).astype(np.float32),  # as the model predicted
+        columns.get("weight", np.ones(len(rows))),
+        threshold,
+        group,
         costs=evaluation.costs,
     )
     return columns, predictions

@@ -158,8 +158,9 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     sheets = excel.list_sheets(files[0]) if excel.is_excel(files[0]) else []
     if len(sheets) > 1:
         dialect = dialect.model_copy(update={"sheet": sheets[0]})
-        question = f"Is this the right sheet? There are {format_list(sheets)}."
-        sample.questions["sheet"] = question
+        sample.questions["sheet"] = (
+            f"Is this the right sheet? There are {format_list(sheets)}."
+        )
     lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
@@ -193,8 +194,9 @@ def ask_about_lines(skipped: list[ExtraLine], doubtful: list[ExtraLine]) -> str:
         questions.append(f"Not rows: {places}. Is this right?")
     numbers = [line.number for line in skipped]
     for line in doubtful:
-        key = f"skip_lines: {[*numbers, line.number]}"
-        questions.append(f"Is {line} a row? If not, set {key}.")
+        questions.append(
+            f"Is {line} a row? If not, set skip_lines: {[*numbers, line.number]}.",
+        )
     return " ".join(questions)
 
 

@@ -185,9 +185,8 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
             column.format = None
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
         other = Multiclass if task is Regression else Regression
-        question = f"Is the task {task.name}?"
         column.questions.append(
-            f"{question} If not, change task above to {other.name}.",
+            f"Is the task {task.name}? If not, change task above to {other.name}.",
         )
     column.description += ". This is the target"
     if column.has_missing:
@@ -199,9 +198,10 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         positive, negative, is_usual = choose_positive(*rarest)
         keys["positive"] = positive
         if not is_usual:
-            question = f"Is {positive} the class to predict the probability of?"
-            advice = f"If not, set positive: {format_yaml(negative)} above."
-            column.questions.append(f"{question} {advice}")
+            column.questions.append(
+                f"Is {positive} the class to predict the probability of? If not, set"
+                f" positive: {format_yaml(negative)} above.",
+            )
     return keys
 
 

@@ -287,11 +287,11 @@ def _check_part(
         if values.null_count:
             extremes[name].add(None)
     return _PartResult(
-        rows=len(table),
-        failures=failures,
-        sample=sample_rows(table, schema, parts),
-        extremes=extremes,
-        class_rows=class_rows,
+        len(table),
+        failures,
+        sample_rows(table, schema, parts),
+        extremes,
+        class_rows,
     )
 
 
@@ -414,8 +414,9 @@ def _refuse_wrong_declaration(
     where = f"custom.py: {row_check.name}"
     undeclared = sorted(set(row_check.columns) - set(schema.columns))
     if undeclared:
-        columns = ", ".join(undeclared)
-        raise UserError(f"{where}: expected declared columns, got {columns}")
+        raise UserError(
+            f"{where}: expected declared columns, got {', '.join(undeclared)}",
+        )
     policies = get_args(RowPolicy)
     if row_check.policy not in policies:
         expected = expected_one_of(row_check.policy, policies)

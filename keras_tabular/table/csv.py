@@ -114,8 +114,10 @@ def read_csv(
             for number, (expected, got) in ragged.items():
                 place = describe_place(file, batch[number][0])
                 mistakes.append(f"{place}: expected {expected}, got {got}")
-            advice = "If a line is no row, list it in skip_lines of data/schema.yaml."
-            raise UserError(f"{join_mistakes(mistakes)}\n{advice}")
+            raise UserError(
+                f"{join_mistakes(mistakes)}\nIf a line is no row, list it in skip_lines"
+                " of data/schema.yaml.",
+            )
         columns = {}
         for name in names:
             n = header.index(name) if name in header else len(header)

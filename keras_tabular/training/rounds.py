@@ -226,8 +226,10 @@ def train_to_snapshot(
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     snapshot = checkpoints.load(file) if checkpoints else None
     if snapshot:
-        text = f"{file}, from its checkpoint"
-        report_progress(snapshot.epochs - network.epochs, text)
+        report_progress(
+            snapshot.epochs - network.epochs,
+            f"{file}, from its checkpoint",
+        )
         return snapshot
     fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too
