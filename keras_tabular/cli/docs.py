@@ -25,9 +25,10 @@ def main(parser: ArgumentParser) -> None:
     )
     name = parser.parse_args().page
     if name is None:
-        titles = [
-            [page, text.splitlines()[0].lstrip("# ")] for page, text in pages.items()
-        ]
+        titles = []
+        for page, text in pages.items():
+            title = text.splitlines()[0].lstrip("# ")
+            titles.append([page, title])
         print(align_columns(titles))
     else:
         print(pages[name], end="")

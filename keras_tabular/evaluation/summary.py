@@ -59,8 +59,10 @@ def summary_lines(
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
-        mean_width = format_number(coverage.mean_width)
-        yield f"{format_coverage(coverage)}; mean width {mean_width}"
+        yield (
+            f"{format_coverage(coverage)}; mean width"
+            f" {format_number(coverage.mean_width)}"
+        )
 
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
@@ -92,11 +94,15 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
 def class_warnings(evaluation: Evaluation) -> Iterator[str]:
     """Yield what is wrong with the predicted classes."""
     if evaluation.classes_without_rows:
-        names = format_list(evaluation.classes_without_rows)
-        yield f"no test row is of class {names}: the scores say nothing about it"
+        yield (
+            f"no test row is of class {format_list(evaluation.classes_without_rows)}:"
+            " the scores say nothing about it"
+        )
     if evaluation.classes_not_found:
-        names = format_list(evaluation.classes_not_found)
-        yield f"no test row of class {names} is predicted correctly: its recall is 0"
+        yield (
+            f"no test row of class {format_list(evaluation.classes_not_found)} is"
+            " predicted correctly: its recall is 0"
+        )
     if not evaluation.reaches_rule:
         yield (
             "no threshold reaches the rule of evaluate.threshold; the best one for its"
@@ -257,9 +263,8 @@ def format_duplicates(evaluation: Evaluation) -> Iterator[str]:
     }
     for row_set, place in places.items():
         if rows := evaluation.duplicates.get(row_set):
-            score = format_number(rows.without.get(key))
             yield (
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
-                f"{label} without these rows: {score}"
+                f"{label} without these rows: {format_number(rows.without.get(key))}"
             )

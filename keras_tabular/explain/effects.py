@@ -198,9 +198,11 @@ def accumulated_effects(
     changes = predict_with(high) - predict_with(low)  # (rows, outputs, 1 + members)
     # The mean change of the rows of each step, 0 without rows.
     sums = np.zeros((n_steps, *changes.shape[1:]))
-    np.add.at(sums, step, changes * weight[:, None, None])
+    weighted = changes * weight[:, None, None]
+    np.add.at(sums, step, weighted)
     weights = np.bincount(step, weight, n_steps)
-    slopes = sums / np.where(weights > 0, weights, 1)[:, None, None]
+    divisors = np.where(weights > 0, weights, 1)
+    slopes = sums / divisors[:, None, None]
     rises = np.cumsum(slopes, axis=0)
     curve = np.insert(rises, 0, 0, axis=0)  # (edges, outputs, 1 + members)
     # A row is on the line between the two ends of its step.

@@ -167,10 +167,10 @@ def training_deviation(
         fold_predictions = np.average(means, axis=0, weights=picks)
         y_pred = np.average(fold_predictions, axis=0, weights=counts)
         scores.append(score(rows._replace(y_pred=y_pred)))
-    always_defined = set.intersection(*(set(values) for values in scores))
     return {
         key: float(np.std([values[key] for values in scores]))
-        for key in sorted(always_defined)
+        for key in sorted(scores[0])
+        if all(key in values for values in scores)
     }
 
 

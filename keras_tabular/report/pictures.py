@@ -317,7 +317,11 @@ def learning_curve(comparison: Comparison) -> Picture | None:
         for point in points:
             if point[key] is not None:
                 rows.append(
-                    {"n": point["epoch"], "value": point[key], "series": label},
+                    {
+                        "n": point["epoch"],
+                        "value": point[key],
+                        "series": label,
+                    },
                 )
     if not rows:
         return None

@@ -109,9 +109,9 @@ def named_chart(
     for each in layers:
         each["encoding"]["y"] = y
         each["mark"]["yOffset"] = (text_height - 2) / 2
-    label_rows = [
-        {field: name, "label": lines} for name, lines in zip(names, labels, strict=True)
-    ]
+    label_rows = []
+    for name, lines in zip(names, labels, strict=True):
+        label_rows.append({field: name, "label": lines})
     encoding = {
         "x": {"value": 0},
         "y": y,

@@ -190,8 +190,9 @@ def ask_about_lines(skipped: list[ExtraLine], doubtful: list[ExtraLine]) -> str:
     """Ask whether the skipped lines are no rows, and whether the doubtful ones are."""
     questions = []
     if skipped:
-        places = "; ".join(map(str, skipped))
-        questions.append(f"Not rows: {places}. Is this right?")
+        questions.append(
+            f"Not rows: {'; '.join(map(str, skipped))}. Is this right?",
+        )
     numbers = [line.number for line in skipped]
     for line in doubtful:
         questions.append(

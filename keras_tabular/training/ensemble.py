@@ -182,10 +182,10 @@ def join_folds(
     """
     folds = group_by(snapshots, "fold").values()
     rows = np.concatenate([networks[0].rows for networks in folds])
-    means = [
-        np.mean([network.outputs for network in networks], axis=0, dtype=np.float64)
-        for networks in folds
-    ]
+    means = []
+    for networks in folds:
+        fold_outputs = [network.outputs for network in networks]
+        means.append(np.mean(fold_outputs, axis=0, dtype=np.float64))
     outputs = np.concatenate(means).astype(np.float32)
     order = np.argsort(rows)
     return rows[order], outputs[order]
@@ -493,17 +493,17 @@ def describe_architecture(
 ) -> dict[str, Any]:
     """Describe an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
-    members = [each for each in snapshots if each.name in ensemble.weights]
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-
-    def rank(name: str) -> tuple[float, float]:
-        loss = ensemble.losses.get(name, 0)
-        return round_for_comparison(loss), -weights[name]
-
-    best = min(named, key=rank)
+    best = min(
+        named,
+        key=lambda name: (
+            round_for_comparison(ensemble.losses.get(name, 0)),
+            -weights[name],
+        ),
+    )
     return {
         "weight": sum(weights.values()),
-        "members": len(members),
+        "members": sum(each.name in ensemble.weights for each in snapshots),
         "loss": ensemble.losses.get(best),
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
