@@ -72,7 +72,7 @@ def score_file(
         if split:
             _, hashes = result.hash_rows(folder, schema)
             _, learnt = result.hash_rows(split / "train", schema)
-            training_rows = np.count_nonzero(np.isin(hashes, learnt))
+            training_rows = int(np.isin(hashes, learnt).sum())
             loss = metadata.loss
             baselines = result.fit_baselines(split.parent, schema, loss, folder)
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
@@ -194,7 +194,7 @@ def write_valid_rows(
                 is_valid[failure.row] = False
         write_part(folder, number, rows.filter(pa.array(is_valid)))
         n_rows += len(rows)
-        n_valid += np.count_nonzero(is_valid)
+        n_valid += int(is_valid.sum())
     if not n_valid:
         raise UserError(f"{file}: expected at least one valid row, got none")
     return counts

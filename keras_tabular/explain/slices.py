@@ -157,7 +157,7 @@ def score_rows(rows: RowSet, mask: np.ndarray) -> dict[str, Any]:
     compute_interval = share_interval if rows.metric == "error" else mean_interval
     value, low, high = compute_interval(rows.errors, weight, rows.predictions.group)
     scored: dict[str, Any] = {
-        "rows": np.count_nonzero(weight),
+        "rows": int(np.count_nonzero(weight)),
         "value": value,
         "gradient_boosting": np.average(rows.baseline_errors, weights=weight),
     }

@@ -139,8 +139,9 @@ class InferredColumn:
     def ignore(self, question: str) -> None:
         """Exclude the column from the model, and ask whether that is right."""
         self.is_ignored = True
-        declaration = format_yaml(self.declare())
-        self.questions = [f"{question} If not, move it to columns as {declaration}."]
+        self.questions = [
+            f"{question} If not, move it to columns as {format_yaml(self.declare())}.",
+        ]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:

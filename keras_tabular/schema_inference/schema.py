@@ -143,8 +143,10 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn]) -> None:
         if files != all_files:
             new_names = [new for new in columns if not files & sample.files[new]]
             state = f"named {' or '.join(new_names)}" if new_names else "missing"
-            places = format_list(sorted(all_files - files))
-            column.questions.append(f"Not in {places}. Is it {state} there?")
+            column.questions.append(
+                f"Not in {format_list(sorted(all_files - files))}. Is it {state}"
+                " there?",
+            )
 
 
 def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
@@ -262,8 +264,9 @@ def parse_sample(
         locate = row_locator([raw.file], sample.reading)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locate(raw.first_row + failure.row)
-                first_cells[failure.column] = f"{failure.got} ({place})"
+                first_cells[failure.column] = (
+                    f"{failure.got} ({locate(raw.first_row + failure.row)})"
+                )
     return parts, first_cells
 
 

@@ -419,8 +419,9 @@ def _refuse_wrong_declaration(
         )
     policies = get_args(RowPolicy)
     if row_check.policy not in policies:
-        expected = expected_one_of(row_check.policy, policies)
-        raise UserError(f"{where}: policy: {expected}")
+        raise UserError(
+            f"{where}: policy: {expected_one_of(row_check.policy, policies)}",
+        )
     if row_check.name in used_names:
         raise UserError(f"{where}: Another check has this name. Rename this one.")
 

@@ -110,10 +110,11 @@ def read_csv(
             if len(cells) != len(header)
         }
         if ragged and not allow_ragged:
-            mistakes = []
-            for number, (expected, got) in ragged.items():
-                place = describe_place(file, batch[number][0])
-                mistakes.append(f"{place}: expected {expected}, got {got}")
+            mistakes = [
+                f"{describe_place(file, batch[number][0])}: expected {expected}, got"
+                f" {got}"
+                for number, (expected, got) in ragged.items()
+            ]
             raise UserError(
                 f"{join_mistakes(mistakes)}\nIf a line is no row, list it in skip_lines"
                 " of data/schema.yaml.",

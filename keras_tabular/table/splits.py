@@ -318,9 +318,9 @@ def by_name(names: list[str], column: str) -> np.ndarray:
     """
     unknown = sorted(repr(name) for name in set(names) - set(SUBSETS))
     if unknown:
-        expected = format_list(SUBSETS)
         raise UserError(
-            f"column {column}: expected {expected}, got {format_list(unknown)}",
+            f"column {column}: expected {format_list(SUBSETS)}, got"
+            f" {format_list(unknown)}",
         )
     return np.array([SUBSETS.index(name) for name in names], np.int8)
 
