@@ -98,6 +98,7 @@ def predict_baselines(
         for name, estimator in build_baselines(schema, loss).items():
             predictions[name] = {}
             settings = list_settings(estimator[-1], y, task)
+            chosen: dict[str, Any] = {}
             for row_set, all_folds in folds.items():
                 fold = all_folds[:MAX_TRAINING_ROWS]
                 work = partial(predict_fold, estimator, rows, row_set, fold, task)
@@ -109,7 +110,8 @@ def predict_baselines(
                 losses = [task.row_losses(y[order], each, loss) for each in y_pred]
                 best = np.argmin(losses @ weight[order])
                 predictions[name][row_set] = y_pred[best, np.argsort(order)]
-                estimator[-1].set_params(**settings[best])
+                chosen = settings[best]
+            estimator[-1].set_params(**chosen)
             fitted = fit(estimator, *rows)
             parts = read_parts(tests or split / "test")
             frames = (feature_frame(part, schema) for part in parts)
