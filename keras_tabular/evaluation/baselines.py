@@ -57,14 +57,13 @@ MIN_SKEWNESS = 2.0  # of a target for which the trees also try Poisson's loss
 MANY_CLASSES = 10  # above which the largest number of rounds is left out
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
-Folds = Mapping[str, np.ndarray]  # fold of each training row by row set, shape (rows,)
 # Features, labels and weights.
 TrainingRows = tuple[pd.DataFrame, np.ndarray, np.ndarray]
 
 
 def predict_baselines(
     split: Path,
-    folds: Folds,
+    folds: Mapping[str, np.ndarray],
     schema: Schema,
     loss: str,
     tests: Path | None = None,
@@ -82,7 +81,7 @@ def predict_baselines(
 
     Args:
         split: Folder with the tables train, validation and test.
-        folds: Fold of the training rows, -1 for none, by row set.
+        folds: Fold of the training rows, -1 for none, by row set; shape (rows,).
         loss: The loss that the model was trained with, see `build_baselines`.
         tests: Folder of the test rows; by default the one in `split`.
 

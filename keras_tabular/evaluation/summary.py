@@ -130,8 +130,11 @@ def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     elif coverage and coverage.low > coverage.nominal:
         yield f"{format_coverage(coverage)}: they are too wide"
     if shares := evaluation.outside_training:
-        columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
-        yield f"test rows are outside the range of the training rows in {columns}"
+        columns = (f"{name} ({share:.0%})" for name, share in shares.items())
+        yield (
+            "test rows are outside the range of the training rows in"
+            f" {', '.join(columns)}"
+        )
     tolerance = MAX_MISCALIBRATION if task.classes else 0.0
     wrong = []
     for name, measure in evaluation.calibration.items():

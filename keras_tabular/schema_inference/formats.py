@@ -298,11 +298,10 @@ def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
     if form:
         keys["format"] = form
     replace = format_yaml({misfits[0]: "NEW"})
-    missing = format_yaml([misfits[0]])
     return (
         f"Are these {noun}? Then declare {format_yaml(keys)} in columns, and for"
         f" {len(misfits)} other texts, such as {misfits[0]!r}, replace: {replace} or"
-        f" missing_values: {missing}."
+        f" missing_values: {format_yaml([misfits[0]])}."
     )
 
 
