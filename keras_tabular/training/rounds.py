@@ -226,8 +226,10 @@ def train_to_snapshot(
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     snapshot = checkpoints.load(file) if checkpoints else None
     if snapshot:
-        epochs = snapshot.epochs - network.epochs
-        report_progress(epochs, f"{file}, from its checkpoint")
+        report_progress(
+            snapshot.epochs - network.epochs,
+            f"{file}, from its checkpoint",
+        )
         return snapshot
     fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too
@@ -291,8 +293,9 @@ def train_round(
     """Train a network for a cycle or an epoch.
 
     Returns:
-        The network with the logs of the round in its history, and with its outputs for
-        all held-out rows, also for those of the table validation.
+        The network with its outputs for all held-out rows, also for those of the table
+        validation; and with the logs of the round in its history: the loss and, of the
+        held-out rows, the scores by Keras's names.
     """
     architecture = setup.architectures[network.architecture]
     trainer = architecture.trainer
@@ -301,7 +304,14 @@ def train_round(
     steps = architecture.steps_in(number)
     loss = trainer.train(compiled, fold.learnt, seed, steps)
     outputs = trainer.predict(compiled, fold.held_out)
-    logs = {"loss": loss} | score_held_out(setup, fold, outputs)
+    logs = {"loss": loss}
+    if len(fold.y):
+        predictions = outputs[: len(fold.y)]
+        losses = setup.losses(fold.y, predictions)
+        logs["val_loss"] = float((fold.weight * losses).mean())
+        if setup.task.classes:  # for early stopping
+            is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
+            logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())
@@ -317,23 +327,6 @@ def train_round(
     logs["epoch"] = epoch
     history = [*network.history, logs]
     return network._replace(history=history, epochs=epoch, outputs=outputs)
-
-
-def score_held_out(
-    setup: Setup,
-    fold: FoldRows,
-    outputs: np.ndarray,
-) -> Logs:
-    """Compute the scores of the held-out rows, if there are any, by Keras's names."""
-    if not len(fold.y):
-        return {}
-    predictions = outputs[: len(fold.y)]
-    losses = setup.losses(fold.y, predictions)
-    logs = {"val_loss": float((fold.weight * losses).mean())}
-    if setup.task.classes:  # for early stopping
-        is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
-        logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
-    return logs
 
 
 def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
