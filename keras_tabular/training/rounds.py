@@ -95,11 +95,12 @@ class Gain(NamedTuple):
         """Return whether one of the shares is at least as large."""
         return self.of_loss >= least.of_loss or self.of_explained >= least.of_explained
 
-    def __str__(self) -> str:
-        """Format both shares."""
+    def compare(self, least: Self) -> str:
+        """Say that both shares are less than the least ones."""
         return (
-            f"{self.of_loss:.1%} of the loss ({self.of_explained:.1%} of what is"
-            " explained)"
+            f"gained {self.of_loss:.1%} of the loss, less than {least.of_loss:.0%}, and"
+            f" {self.of_explained:.1%} of what is explained, less than"
+            f" {least.of_explained:.0%}"
         )
 
 
@@ -111,9 +112,10 @@ def is_above_noise(values: np.ndarray) -> bool:
 
 
 # The least gain of a cycle, of the ensemble or of an architecture alone, that makes
-# another cycle worth its steps, which are twice as many as in the last one.
-MIN_GAIN = Gain(of_loss=0.02, of_explained=0.05)
-MIN_OWN_GAIN = Gain(of_loss=0.05, of_explained=0.10)
+# another cycle worth its steps, which are twice as many as in the last one: see
+# benchmarks/RESULTS.md.
+MIN_GAIN = Gain(of_loss=0.02, of_explained=0.03)
+MIN_OWN_GAIN = Gain(of_loss=0.05, of_explained=0.06)
 
 
 def fit(
@@ -411,10 +413,8 @@ def why_finished(
         if may_be_behind and round_for_comparison(lowest_possible_loss) > best_loss:
             endings[name] = "fell behind another architecture"
         elif not (gain.reaches(MIN_GAIN) or own_gain.reaches(MIN_OWN_GAIN)):
-            endings[name] = (
-                f"gained {own_gain}, less than {MIN_OWN_GAIN},"
-                f" and the ensemble {gain}, less than {MIN_GAIN}"
-            )
+            own = own_gain.compare(MIN_OWN_GAIN)
+            endings[name] = f"{own}; all networks together {gain.compare(MIN_GAIN)}"
     return endings
 
 
