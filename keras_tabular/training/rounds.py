@@ -413,8 +413,10 @@ def why_finished(
         if may_be_behind and round_for_comparison(lowest_possible_loss) > best_loss:
             endings[name] = "fell behind another architecture"
         elif not (gain.reaches(MIN_GAIN) or own_gain.reaches(MIN_OWN_GAIN)):
-            own = own_gain.compare(MIN_OWN_GAIN)
-            endings[name] = f"{own}; all networks together {gain.compare(MIN_GAIN)}"
+            endings[name] = (
+                f"{own_gain.compare(MIN_OWN_GAIN)};"
+                f" all networks together {gain.compare(MIN_GAIN)}"
+            )
     return endings
 
 
