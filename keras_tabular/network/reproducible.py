@@ -450,12 +450,12 @@ class ExactModel:
             indices = np.arange(start, start + batch_size)
             indices = np.minimum(indices, n_rows - 1)
             batch = {name: columns[name][indices] for name in input_names}
-            outputs = self._compiled(batch).numpy()
+            outputs = self.compiled(batch).numpy()
             predictions.append(outputs[:n_left])
         return np.concatenate(predictions)
 
     @cached_property
-    def _compiled(self) -> tf.types.experimental.ConcreteFunction:
+    def compiled(self) -> tf.types.experimental.ConcreteFunction:
         """A function from raw columns to the outputs of the model and of each member.
 
         It is one graph for batches of any size, since graphs for one size each differ
