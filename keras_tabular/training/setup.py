@@ -113,7 +113,8 @@ class Setup:
         fold_weights = np.bincount(np.concatenate(self.folds), weight)
         if not (fold_weights > 0).all():  # NaN, if all weights are 0
             raise UserError(
-                f"column {self.schema.weight}: every row of a fold has a weight of 0",
+                f"column {self.schema.weight}: a fold has only rows with a weight of"
+                " zero",
             )
 
     def _preprocess(self, labels: dataset.Labels) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -38,25 +39,21 @@ class TrainedModel:
         snapshots: All snapshots of the networks.
         weighted: The weights of the snapshots.
         model: The weighted mean of the snapshots.
-        later: Predictions of forward chaining, if there is any.
+        out_of_fold: Predictions for training rows by networks that have not learnt
+            them.
     """
 
     setup: Setup
     snapshots: list[Snapshot]
     weighted: ensemble.WeightedEnsemble
     model: ExactModel
-    later: FoldPredictions | None
+    out_of_fold: OutOfFold
 
     @cached_property
     def record(self) -> TrainingRecord:
         """What the training did, for the model's file; it takes a few predictions."""
         weights = self.weighted.weights
         return ensemble.build_record(self.setup, self.snapshots, weights, self.model)
-
-    @property
-    def out_of_fold(self) -> OutOfFold:
-        """The predictions for training rows by networks that have not learnt them."""
-        return OutOfFold(self.weighted.out_of_fold, self.later)
 
     def write_model(self, file: Path) -> None:
         """Write the `.keras` file, with the record."""
@@ -108,7 +105,33 @@ def train_model(
     later = None
     if train.forward_chaining:
         later = predict_later_blocks(setup, scratch, show_progress=show_progress)
-    return TrainedModel(setup, snapshots, weighted, model, later)
+    out_of_fold = OutOfFold(weighted.out_of_fold, later)
+    return TrainedModel(setup, snapshots, weighted, model, out_of_fold)
+
+
+def train_to_folder(
+    folder: Path,
+    schema: Schema,
+    train: Train,
+    build: Build | str,
+    show_progress: bool,
+) -> None:
+    """Train on the rows in `train` of a folder; write `networks.keras` and `oof` there.
+
+    Args:
+        build: Builds the layers of a network, or is the name of a function that does.
+    """
+    build_layers = resolve_name(build) if isinstance(build, str) else build
+    trained = train_model(
+        [folder / "train"],
+        schema,
+        train,
+        build_layers,
+        folder,
+        show_progress=show_progress,
+    )
+    trained.write_model(folder / "networks.keras")
+    trained.write_out_of_fold(folder / "oof")
 
 
 def predict_later_blocks(
