@@ -48,7 +48,7 @@ def reported_columns(columns: dict[str, np.ndarray], y: np.ndarray) -> list[str]
     samples = [leaks.sample_rows(part, schema, len(parts)) for part in parts]
     shares = leaks.shares_explained(pa.concat_tables(samples), schema)
     least = leaks.MIN_LEAK_SHARE_TO_WARN
-    return [name for name, share in shares.items() if (share or 0.0) >= least]
+    return [name for name, share in shares.items() if share.get("", 0.0) >= least]
 
 
 def count_reports(

@@ -2,36 +2,37 @@
 
 Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the
 stages with the defaults of params.yaml, except that a failed check only warns. The
-other models have their default settings (LightGBM and CatBoost with 1,000 rounds) and
-are trained on the same rows. All are scored on the same test rows of several random
-splits. The error is the root mean squared error for regression, and the cross-entropy
-for classes. Errors are divided by CatBoost's, and the ratios are averaged
-geometrically. Seconds are those of the stage train in this process, including
-compilation but not imports, and those of `fit`. For regression, the coverage of the
-prediction intervals is shown.
+baselines are those of the stage evaluate. LightGBM and CatBoost have their default
+settings and 1,000 rounds, and are trained on the same rows. "Ten CatBoosts" are each
+trained on nine of ten folds of these rows, with at most 2,000 rounds, and stop early on
+the held-out fold. Their predictions are averaged.
+
+All are scored on the same test rows of several random splits. The error is the root
+mean squared error for regression, and the cross-entropy for classes. Errors are divided
+by CatBoost's, and the ratios are averaged geometrically. Seconds are those of the stage
+train in this process, including compilation but not imports, and those of `fit`; the
+baselines have none. For regression, the coverage of the prediction intervals is shown.
 
     pip install -r requirements/benchmarks.txt
-    python -m benchmarks.quality --tables FOLDER
+    python -m benchmarks.quality --tables FOLDER --csv FILE
 
 The target of a CSV file in the folder is the column that the folder's README.md names,
 in a table with the headings `file` and `target`; otherwise it is the last column.
 """
 
 import io
-import json
 import logging
-import math
 import shlex
 import shutil
 import sys
 import time
 from argparse import ArgumentParser
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from importlib import import_module
+from itertools import chain
+from math import nan
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -41,18 +42,29 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 from scipy.stats import ttest_1samp
+from sklearn.model_selection import check_cv
 
 from keras_tabular.config.schema import Schema, load_schema
-from keras_tabular.evaluation import baselines, scores
+from keras_tabular.evaluation import baselines
+from keras_tabular.evaluation.records import MODEL, read_scores
+from keras_tabular.evaluation.scores import Predictions, score
 from keras_tabular.table.arrays import labels
 from keras_tabular.table.parquet import read_parts
+from keras_tabular.tasks.task import Task
 
 PROJECT = Path(__file__).parents[1]
 OURS = "this pipeline"
+LIGHTGBM = "LightGBM"
 CATBOOST = "CatBoost"
-# The names of the baselines in the report.
-SIMPLE_MODELS = {"linear": "linear model", "gradient_boosting": "gradient boosting"}
-COMPARED_VALUES = ("error", "seconds")
+TEN_CATBOOSTS = "ten CatBoosts"
+# The models that the stage evaluate scores, by their names in the report.
+SCORED_MODELS = {
+    OURS: MODEL,
+    "linear model": "linear",
+    "gradient boosting": "gradient_boosting",
+}
+COMPARED_COLUMNS = ("metric_error", "time_train_s", "cpu_train_s")
+EARLY_STOPPING_ROUNDS = 100
 FIRST_SEED = 1000  # of the splits
 
 
@@ -67,19 +79,23 @@ class Table(NamedTuple):
         return self.path.name.partition(".")[0]
 
 
-class Result(NamedTuple):
-    """Scores and training time of one contender on one split."""
+class Row(NamedTuple):
+    """Scores and training time of one method on one split of a table."""
 
-    scores: dict[str, float]
-    seconds: float
+    method: str
+    task: str
+    split: int
+    metric_error: float
+    time_train_s: float
+    cpu_train_s: float
+    accuracy: float
+    roc_auc: float
+    interval_coverage: float
 
-    def value(self, key: str) -> float:
-        """Return one of `COMPARED_VALUES`."""
-        return (
-            self.seconds
-            if key == "seconds"
-            else self.scores.get("rmse", self.scores["loss"])
-        )
+
+# Name of a method, its scores by metric, and its seconds: `time_train_s` and
+# `cpu_train_s`.
+Result = tuple[str, dict[str, float], np.ndarray]
 
 
 def load_tables(folder: Path) -> Iterator[Table]:
@@ -106,16 +122,14 @@ def read_targets(readme: str) -> dict[str, str]:
     return {line[file]: line[target] for line in lines if len(line) == len(headings[0])}
 
 
-def run_stages(*names: str) -> float:
-    """Run stages as dvc.yaml does, in this process, and return the seconds."""
+def run_stages(*names: str) -> None:
+    """Run stages as dvc.yaml does, in this process."""
     stages = yaml.safe_load((PROJECT / "dvc.yaml").read_text(encoding="utf-8"))[
         "stages"
     ]
-    start = time.perf_counter()
     for name in names:
         _, _, module, *arguments = shlex.split(stages[name]["cmd"])
         run_module(module, *arguments)
-    return time.perf_counter() - start
 
 
 def run_module(module: str, *arguments: str) -> None:
@@ -159,29 +173,30 @@ def write_params(params: dict[str, Any]) -> None:
     )
 
 
-def run_ours() -> Result:
-    """Train and evaluate on the split in the current folder."""
-    seconds = run_stages("train")
+def clocks() -> np.ndarray:
+    """Read the time and the CPU time of this process in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def run_ours() -> Iterator[Result]:
+    """Train and evaluate on the split in the current folder; yield the results."""
+    start = clocks()
+    run_stages("train")
+    seconds = clocks() - start
     run_stages("calibrate", "evaluate")
-    rows = pa.concat_tables(read_parts(Path("data/predictions")))
-    schema = load_schema()
-    first = "probability_" if schema.classes else "predicted"
-    outputs = np.column_stack(
-        [rows[name] for name in rows.column_names if name.startswith(first)],
-    )
-    y = labels(pa.table({schema.target: rows["actual"]}), schema)[:, 0]
-    content = json.loads(Path("metrics/scores.json").read_text()).get(
-        "interval_coverage",
-        {},
-    )
-    coverage = {key: content[key] for key in ("nominal", "coverage") if key in content}
-    return Result(score(y, outputs) | coverage, seconds)
-
-
-def score(y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    task = load_schema().learning_task
-    predictions = scores.Predictions(task, y, outputs, np.ones(len(y)))
-    return scores.score(predictions)
+    evaluation = read_scores(Path("metrics"))
+    for method, model in SCORED_MODELS.items():
+        scores = {
+            record.metric: record.value
+            for record in evaluation.scores
+            if (record.row_set, record.model) == ("test", model)
+        }
+        if model != MODEL:
+            yield method, scores, seconds * nan
+            continue
+        if evaluation.interval_coverage:
+            scores["interval_coverage"] = evaluation.interval_coverage.coverage
+        yield method, scores, seconds
 
 
 def build_peers(schema: Schema) -> dict[str, Any]:
@@ -189,10 +204,6 @@ def build_peers(schema: Schema) -> dict[str, Any]:
     from catboost import CatBoostClassifier, CatBoostRegressor
     from lightgbm import LGBMClassifier, LGBMRegressor
 
-    estimators = baselines.build_baselines(schema, "auto")
-    simple_models = {
-        SIMPLE_MODELS[name]: estimator for name, estimator in estimators.items()
-    }
     is_regression = not schema.classes
     lightgbm = LGBMRegressor if is_regression else LGBMClassifier
     catboost = CatBoostRegressor if is_regression else CatBoostClassifier
@@ -200,15 +211,17 @@ def build_peers(schema: Schema) -> dict[str, Any]:
         [name for name, column in schema.features.items() if column.kind == kind]
         for kind in ("category", "text")
     )
-    return simple_models | {
-        "LightGBM": lightgbm(n_estimators=1000, verbose=-1, random_state=1),
-        CATBOOST: catboost(
-            cat_features=categories,
-            text_features=texts,
-            verbose=0,
-            random_seed=1,
-            allow_writing_files=False,
-        ),
+    settings = {
+        "cat_features": categories,
+        "text_features": texts,
+        "verbose": 0,
+        "random_seed": 1,
+        "allow_writing_files": False,
+    }
+    return {
+        LIGHTGBM: lightgbm(n_estimators=1000, verbose=-1, random_state=1),
+        CATBOOST: catboost(iterations=1000, **settings),
+        TEN_CATBOOSTS: catboost(iterations=2000, **settings),
     }
 
 
@@ -219,28 +232,40 @@ def adapt_frame(
     texts: list[str],
 ) -> Any:
     """Prepare the columns for CatBoost and for LightGBM."""
-    if name == CATBOOST:
+    if name != LIGHTGBM:
         return x.assign(**{column: x[column].fillna("") for column in categories})
-    if name == "LightGBM":
-        frame = x.drop(columns=texts).assign(
-            **{
-                column: pd.Categorical.from_codes(
-                    kind.categories.get_indexer(pd.Index(x[column])),
-                    dtype=kind,
-                )
-                for column, kind in categories.items()
-            },
-        )
-        return frame.set_axis(
-            [f"x{number}" for number in range(frame.shape[1])],
-            axis=1,
-        )
-    return x
+    frame = x.drop(columns=texts).assign(
+        **{
+            column: pd.Categorical.from_codes(
+                kind.categories.get_indexer(pd.Index(x[column])),
+                dtype=kind,
+            )
+            for column, kind in categories.items()
+        },
+    )
+    return frame.set_axis([f"x{number}" for number in range(frame.shape[1])], axis=1)
 
 
-def run_peers() -> Iterator[tuple[str, Result]]:
+def fit_on_folds(model: Any, x: pd.DataFrame, y: np.ndarray, task: Task) -> list[Any]:
+    """Train ten models of CatBoost, each without a fold, on which it stops early."""
+    if task.classes:  # nine folds may lack a class
+        model.set_params(class_names=np.unique(y))
+    folds = check_cv(10, y, classifier=bool(task.classes))
+    return [
+        model.copy().fit(
+            x.iloc[training],
+            y[training],
+            eval_set=(x.iloc[held_out], y[held_out]),
+            early_stopping_rounds=EARLY_STOPPING_ROUNDS,
+        )
+        for training, held_out in folds.split(x, y)
+    ]
+
+
+def run_peers() -> Iterator[Result]:
     """Train the other models on the split in this folder; yield the results."""
     schema = load_schema()
+    task = schema.learning_task
     x, y, _ = baselines.read_training_rows(Path("data/split"), schema, sys.maxsize)
     test = pa.concat_tables(read_parts(Path("data/split/test")))
     x_test = baselines.feature_frame(test, schema)
@@ -251,114 +276,70 @@ def run_peers() -> Iterator[tuple[str, Result]]:
         if column.kind == "category"
     }
     texts = [name for name, column in schema.features.items() if column.kind == "text"]
-    for name, estimator in build_peers(schema).items():
+    for name, model in build_peers(schema).items():
         rows = adapt_frame(x, name, categories, texts)
-        start = time.perf_counter()
-        fitted = estimator.fit(rows, y)
-        seconds = time.perf_counter() - start
+        start = clocks()
+        if name == TEN_CATBOOSTS:
+            models = fit_on_folds(model, rows, y, task)
+        else:
+            models = [model.fit(rows, y)]
+        seconds = clocks() - start
         rows = adapt_frame(x_test, name, categories, texts)
-        predicted = baselines.predict(fitted, rows, schema.learning_task)
-        yield name, Result(score(y_test, predicted), seconds)
+        y_pred = np.mean([baselines.predict(m, rows, task) for m in models], axis=0)
+        yield (
+            name,
+            score(Predictions(task, y_test, y_pred, np.ones(len(x_test)))),
+            seconds,
+        )
 
 
-def measure(table: Table, seeds: range) -> dict[str, list[Result]]:
-    """Return the results of every contender on each split of a table."""
+def measure(table: Table, seeds: range) -> Iterator[Row]:
+    """Yield the scores of every method on each split of a table."""
     from keras_tabular.network.backend import keras
 
-    results: dict[str, list[Result]] = defaultdict(list)
     with TemporaryDirectory() as folder, chdir(folder):
         create_project(table)
         params = yaml.safe_load(Path("params.yaml").read_text())
         for seed in seeds:
             write_params(params | {"split": params["split"] | {"seed": seed}})
             run_stages("split")
-            results[OURS].append(run_ours())
-            for name, result in run_peers():
-                results[name].append(result)
+            for method, scores, seconds in chain(run_ours(), run_peers()):
+                values = [scores.get(name, nan) for name in Row._fields[-3:]]
+                error = scores.get("rmse", scores["loss"])
+                yield Row(method, table.name, seed, error, *seconds, *values)
             keras.utils.clear_session()
-    return results
 
 
-def ratios(results: dict[str, list[Result]], name: str, key: str) -> list[float]:
-    """Divide a value of a contender by CatBoost's, for each split."""
-    return [
-        result.value(key) / reference.value(key)
-        for result, reference in zip(results[name], results[CATBOOST], strict=True)
-    ]
-
-
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(np.mean(np.log(values)))
-
-
-def print_report(
-    by_table: dict[str, dict[str, list[Result]]],
-    contenders: list[str],
-) -> None:
-    """Print the ratios of each table, with their range if there are several splits."""
-    for key in COMPARED_VALUES:
-        print(
-            f"\n{key}, of CatBoost's\n{'':24}"
-            + "".join(f"{name:>22}" for name in contenders),
+def print_report(rows: list[Row]) -> None:
+    """Print the ratios of each table, and the means of its splits."""
+    frame = pd.DataFrame(rows)
+    methods = frame["method"].unique()
+    for column in COMPARED_COLUMNS:
+        values = frame.pivot(index=["task", "split"], columns="method", values=column)
+        logs = values[methods].apply(np.log).dropna(axis=1)
+        tables = logs.sub(logs[CATBOOST], axis=0).groupby("task", sort=False)
+        means = tables.mean()
+        report = pd.concat([means, means.mean().to_frame("geometric mean").T])
+        report["lowest"] = tables[OURS].min()
+        report["highest"] = tables[OURS].max()
+        print(f"\n{column}, divided by CatBoost's, and the range of {OURS}")
+        print(report.apply(np.exp).round(3).to_string(na_rep=""))
+        if len(means) == 1:
+            continue
+        ratios = -means.drop(columns=OURS).sub(means[OURS], axis=0)
+        interval = ttest_1samp(ratios, 0).confidence_interval()  # of 95 %
+        report = pd.DataFrame(
+            {
+                "median": ratios.median(),
+                "geometric mean": ratios.mean(),
+                "low": interval.low,
+                "high": interval.high,
+            },
         )
-        for table, results in by_table.items():
-            cells = []
-            for name in contenders:
-                each = ratios(results, name, key)
-                spread = f" ({min(each):.2f}-{max(each):.2f})" if len(each) > 1 else ""
-                cells.append(f"{geometric_mean(each):.3f}{spread}")
-            print(f"{table:24}" + "".join(f"{cell:>22}" for cell in cells))
-        means = [
-            geometric_mean(mean_ratios(by_table, name, key)) for name in contenders
-        ]
-        print(f"{'geometric mean':24}" + "".join(f"{mean:>22.3f}" for mean in means))
-    for name in [*contenders[1:], CATBOOST] if len(by_table) > 1 else []:
-        our_ratios, their_ratios = (
-            mean_ratios(by_table, n, "error") for n in (OURS, name)
-        )
-        logs = np.log(np.divide(our_ratios, their_ratios))
-        interval = ttest_1samp(logs, 0).confidence_interval()  # of 95 %
-        low = np.exp(interval.low)
-        high = np.exp(interval.high)
-        center = (
-            f"median {np.exp(np.median(logs)):.3f}, geometric mean"
-            f" {np.exp(np.mean(logs)):.3f}"
-        )
-        print(f"\nerror, of {name}'s: {center} ({low:.3f}-{high:.3f})", end="")
-        print(f", lower on {np.sum(logs < 0)} of {len(logs)} tables", end="")
-    print("\n\nmedian of the splits: error, accuracy, ROC AUC, seconds")
-    for table, results in by_table.items():
-        for name in contenders:
-            repeated = results[name]
-            numbers = [
-                f"{median(result.value('error') for result in repeated):12.5g}",
-                *(
-                    (
-                        f"{np.mean([result.scores[key] for result in repeated]):9.4f}"
-                        if key in repeated[0].scores
-                        else " " * 9
-                    )
-                    for key in ("accuracy", "roc_auc")
-                ),
-                f"{median(result.seconds for result in repeated):9.1f}",
-            ]
-            print(f"{table:24}{name:22}" + "".join(numbers))
-
-    for table, results in by_table.items():
-        scores_of_splits = [result.scores for result in results[OURS]]
-        if "coverage" in scores_of_splits[0]:
-            coverage = np.mean([scores["coverage"] for scores in scores_of_splits])
-            level = scores_of_splits[0]["nominal"]
-            print(f"{table:24}{coverage:.1%} of values in intervals of {level:.0%}")
-
-
-def mean_ratios(
-    by_table: dict[str, dict[str, list[Result]]],
-    name: str,
-    key: str,
-) -> list[float]:
-    """Return the mean ratio of each table."""
-    return [geometric_mean(ratios(results, name, key)) for results in by_table.values()]
+        report = report.apply(np.exp).round(3).assign(lower_on=(ratios < 0).sum())
+        print(f"\n{column} of {OURS}, divided by that of\n{report.to_string()}")
+    means = frame.drop(columns="split").groupby(["task", "method"], sort=False).mean()
+    print(f"\nmeans of the splits\n{means.to_string(na_rep='')}")
 
 
 def main() -> None:
@@ -371,21 +352,33 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="*", help="only the tables of these names")
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument(
+        "--csv",
+        type=Path,
+        help="add the results to this file as they are measured",
+    )
     args = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
-    by_table: dict[str, dict[str, list[Result]]] = {}
+    path = args.csv and args.csv.absolute()  # each table has a folder of its own
+    rows: list[Row] = []
     for table in load_tables(args.tables):
         if args.only and table.name not in args.only:
             continue
-        by_table[table.name] = measure(
-            table,
-            range(FIRST_SEED, FIRST_SEED + args.splits),
-        )
-        ours = ratios(by_table[table.name], OURS, "error")
-        print(f"{table.name}: {geometric_mean(ours):.3f}", file=sys.stderr, flush=True)
-    contenders = [name for name in next(iter(by_table.values())) if name != CATBOOST]
-    print_report(by_table, contenders)
+        for row in measure(table, range(FIRST_SEED, FIRST_SEED + args.splits)):
+            rows.append(row)
+            print(*row, file=sys.stderr, flush=True)
+            if path:
+                is_new = not path.exists()
+                frame = pd.DataFrame([row])
+                frame.to_csv(
+                    path,
+                    mode="a",
+                    header=is_new,
+                    index=False,
+                    float_format="%.9g",
+                )
+    print_report(rows)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from keras_tabular.config.sections import (
     Range,
     Split,
     Train,
+    rule_of_auto,
 )
 from keras_tabular.core.errors import UserError, format_list, suggestion
 from keras_tabular.core.typed_yaml import (
@@ -70,8 +71,8 @@ def load_settings(*names: str, project: Path = Path()) -> tuple[Schema, Params]:
         content = drop_sections_of_the_owner(read_yaml(path))
         params = parse_section(content, Params, path)
         if params.split.by == "auto":
-            rules = [by for by, key in KEYS_OF_RULES.items() if getattr(schema, key)]
-            split = params.split.model_copy(update={"by": [*rules, "random"][0]})
+            rule = rule_of_auto(dict(schema))
+            split = params.split.model_copy(update={"by": rule})
             params = params.model_copy(update={"split": split})
         mistakes = [f"{path}: {text}" for text in find_mistakes(params, schema)]
         if mistakes:

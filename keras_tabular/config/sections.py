@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal, Self
 
@@ -102,6 +102,12 @@ KEYS_OF_RULES = {
 # What happens if a check of the table fails, see `Validate`.
 Policy = Literal["error", "warn"]
 RowPolicy = Literal["error", "drop", "warn"]
+
+
+def rule_of_auto(schema: Mapping[str, Any]) -> str:
+    """Return the rule of the split that `auto` stands for, by the keys of a schema."""
+    rules = [rule for rule, key in KEYS_OF_RULES.items() if schema.get(key)]
+    return [*rules, "random"][0]
 
 
 class Costs(Section):

@@ -70,13 +70,11 @@ def score_file(
         failures = write_valid_rows(file, schema, policies, folder)
         predictions = result.predict_table(model.predict, folder, schema, metadata)
         if split:
-            # This import takes a second.
-            from keras_tabular.evaluation.baselines import predict_baselines
-
             _, hashes = result.hash_rows(folder, schema)
             _, learnt = result.hash_rows(split / "train", schema)
             training_rows = int(np.isin(hashes, learnt).sum())
-            baselines = predict_baselines(split, {}, schema, metadata.loss, folder)
+            loss = metadata.loss
+            baselines = result.fit_baselines(split.parent, schema, loss, folder)
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     main_metrics = result.choose_main_metrics(predictions, scored, metadata)
     scores = result.compare_with_baselines(

@@ -214,6 +214,8 @@ class Evaluation(Section):
             single network.
         classes_without_rows: Classes of no test row.
         classes_not_found: Classes with a recall of 0 on the test rows.
+        missed_classes: A sentence about each class of which a baseline finds
+            significantly more test rows.
         failed_explanations: Error of each explanation that could not be computed, by
             its name.
         custom_metrics: Whether greater is better, by the name of each metric of the
@@ -243,6 +245,7 @@ class Evaluation(Section):
     training_deviation: dict[str, float] = Field(default_factory=dict)
     classes_without_rows: tuple[str, ...] = ()
     classes_not_found: tuple[str, ...] = ()
+    missed_classes: tuple[str, ...] = ()
     failed_explanations: dict[str, str] = Field(default_factory=dict)
     custom_metrics: dict[str, bool] = Field(default_factory=dict)
     version: str | None = None

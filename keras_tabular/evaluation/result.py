@@ -1,6 +1,6 @@
 """The result of the stage `evaluate`: all scores of a model and its baselines."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,8 +29,10 @@ from keras_tabular.evaluation.records import (
 from keras_tabular.evaluation.scores import Baselines, Predictions, score
 from keras_tabular.evaluation.uncertainty import (
     ALPHA,
+    MIN_ROWS_FOR_INTERVAL,
     ScoredPredictions,
     effective_sample_size,
+    mean_difference,
     score_and_resample,
     share_interval,
 )
@@ -134,6 +136,7 @@ def evaluate(
             str(name) for k, name in enumerate(test.task.classes) if k not in test.y
         ),
         classes_not_found=classes_not_found(test),
+        missed_classes=(*find_missed_classes(test, baselines, thresholds["test"]),),
         custom_metrics={metric.name: metric.greater_is_better for metric in metrics},
         version=metadata.version,
         repeats=metadata.repeats,
@@ -246,18 +249,24 @@ def write_test_predictions(
         write_part(partial, 0, pa.table(columns))
 
 
-def fit_baselines(data: Path, schema: Schema, loss: str) -> Baselines:
+def fit_baselines(
+    data: Path,
+    schema: Schema,
+    loss: str,
+    tests: Path | None = None,
+) -> Baselines:
     """Fit the baselines, and predict the test rows and the training rows of the folds.
 
     Args:
         data: Folder with `split` and `oof`.
         loss: The loss that the model was trained with.
+        tests: Folder of the test rows; by default the one in `data/split`.
     """
     from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
 
     oof = OutOfFold.read(data / "oof").by_row_set
     folds = {name: predictions.fold for name, predictions in oof.items()}
-    return predict_baselines(data / "split", folds, schema, loss)
+    return predict_baselines(data / "split", folds, schema, loss, tests)
 
 
 def baseline_thresholds(
@@ -491,6 +500,45 @@ def classes_not_found(test: Predictions) -> tuple[str, ...]:
     correct = test.y[test.predicted_classes == test.y]
     classes = enumerate(test.task.classes)
     return tuple(str(name) for k, name in classes if k in test.y and k not in correct)
+
+
+def find_missed_classes(
+    test: Predictions,
+    baselines: Baselines,
+    thresholds: Mapping[str, Threshold],
+) -> Iterator[str]:
+    """Yield a sentence about each class of which a baseline finds more test rows.
+
+    It is the baseline with the highest F1 of the class, if it is higher than that of
+    the model, so that none is compared that predicts the class too often. All sentences
+    together have a significance level of 5 %.
+
+    Args:
+        thresholds: Threshold of each baseline, see `Predictions`.
+    """
+    task = test.task
+    predicted = [test.predicted_classes]  # (models, rows)
+    for name, y_pred in baselines.items():
+        predicted.append(task.predicted_classes(y_pred["test"], thresholds[name]))
+    for code, label in enumerate(task.classes):
+        is_class = test.y == code
+        rows = test.select(is_class)
+        if np.count_nonzero(rows.weight) < MIN_ROWS_FOR_INTERVAL:
+            continue
+        is_named = np.equal(predicted, code)
+        overlap = (is_named & is_class).sum(axis=1) / (is_named | is_class).sum(axis=1)
+        best = overlap.argmax()  # Jaccard's index orders the models as F1 does
+        hits = is_named[:, is_class].astype(int)
+        changes = hits[0] - hits[best]
+        alpha = ALPHA / len(task.classes)
+        *_, high = mean_difference(changes, rows.weight, rows.group, True, alpha)
+        if high < 0:
+            title = task.baselines[[*baselines][best - 1]]
+            yield (
+                f"class {label} is missed: the model predicts {hits[0].sum()} of its"
+                f" {len(rows.y)} test rows correctly, and {title} {hits[best].sum()};"
+                f" set train.class_weight to find more"
+            )
 
 
 def compute_coverage(

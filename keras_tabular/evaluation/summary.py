@@ -65,6 +65,7 @@ def summary_lines(
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     """Yield why the scores may be too optimistic, or of little use for new rows."""
+    yield from evaluation.missed_classes
     for name, rows in evaluation.undeclared_groups.items():
         yield (
             f"{rows:.0f} rows for each `{name}`: without `group: {name}` intervals are"

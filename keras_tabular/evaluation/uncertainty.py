@@ -450,6 +450,7 @@ def mean_difference(
     weight: np.ndarray,
     group: np.ndarray | None,
     is_share: bool,
+    alpha: float = ALPHA,
 ) -> Estimate:
     """Return the difference of two means over the same rows, and its interval.
 
@@ -463,6 +464,7 @@ def mean_difference(
             (rows,).
         weight, group: Weight and group of each row, as in `share_interval`.
         is_share: Whether all values are 0 or 1.
+        alpha: Probability that the interval misses the true difference.
 
     >>> differences = np.array([1.0, 2.0, 3.0])
     >>> value, low, high = mean_difference(differences, np.ones(3), None, False)
@@ -478,7 +480,7 @@ def mean_difference(
         if group is not None:
             group = np.r_[group, group.max() + 1, group.max() + 2]
         center = float(np.average(differences, weights=weight))
-    below, above = student_widths(differences, weight, group)
+    below, above = student_widths(differences, weight, group, alpha)
     if below == np.inf:
         return mean, -np.inf, np.inf
     return mean, center - below, center + above

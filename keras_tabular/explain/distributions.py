@@ -13,8 +13,8 @@ from keras_tabular.table.profile import (
     ColumnSummary,
     compare_counts,
     format_edge,
-    is_among,
     numeric_values,
+    share_outside,
 )
 
 # Bars of a histogram.
@@ -67,41 +67,6 @@ def describe_columns(
             "outside": outside,
         }
     return description
-
-
-def share_outside(
-    train: pa.ChunkedArray,
-    test: pa.ChunkedArray,
-    column: Column,
-) -> float:
-    """Compute the share of test values outside the range or categories of training.
-
-    Examples:
-        >>> numbers = pa.chunked_array([[1.0, 2.0]])
-        >>> new_numbers = pa.chunked_array([[0.5, 1.5, 2.5, 1.5, None]])
-        >>> share_outside(numbers, new_numbers, Column(kind="real"))
-        0.5
-        >>> no_number = pa.chunked_array([pa.nulls(3, "double")])
-        >>> share_outside(numbers, no_number, Column(kind="real"))
-        0.0
-        >>> words = pa.chunked_array([["a", "b"]])
-        >>> new_words = pa.chunked_array([["a", "c", None, "d", "b"]])
-        >>> share_outside(words, new_words, Column(kind="category"))
-        0.5
-        >>> share_outside(words, new_words, Column(kind="text"))
-        0.0
-    """
-    present = test.drop_null()
-    if column.feature_type == "text" or not len(present):
-        return 0.0
-    if column.feature_type == "category":
-        return 1 - float(is_among(present, train.unique()).mean())
-    train_numbers = numeric_values(train, column)
-    low = train_numbers.min(initial=np.inf)
-    high = train_numbers.max(initial=-np.inf)
-    numbers = numeric_values(present, column)
-    is_outside = (numbers < low) | (numbers > high)
-    return float(is_outside.mean())
 
 
 def histogram(
@@ -161,8 +126,8 @@ def outside_training(
 ) -> dict[str, float]:
     """Return the columns of which a large share of the test rows is outside training.
 
-    Columns that hardly affect the predictions are left out. The others are sorted by
-    their share of attribution, the largest first.
+    Columns that hardly affect the predictions are left out, unless most test rows are
+    outside. The others are sorted by their share of attribution, the largest first.
 
     Args:
         columns: The result of `describe_columns`.
@@ -176,11 +141,12 @@ def outside_training(
         >>> columns = {name: {"outside": share} for name, share in outside.items()}
         >>> attribution = {"hour": 0.2, "month": 0.5, "noise": 0.01, "price": 0.29}
         >>> outside_training(columns, attribution)
-        {'month': 1.0, 'hour': 0.3}
+        {'month': 1.0, 'hour': 0.3, 'noise': 1.0}
     """
     shares = {}
     for name in sorted(attribution, key=lambda name: -attribution[name]):
         outside = columns[name]["outside"]
-        if attribution[name] >= MIN_ATTRIBUTION and outside >= MIN_SHARE_OUTSIDE:
+        is_read = attribution[name] >= MIN_ATTRIBUTION
+        if outside > 0.5 or (is_read and outside >= MIN_SHARE_OUTSIDE):
             shares[name] = outside
     return shares

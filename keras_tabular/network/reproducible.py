@@ -300,15 +300,12 @@ def round_to_bits(
         largest: The largest absolute value, of any shape that fits; None for that of
             `values`.
     """
-    if largest is None:
-        # With absolute values, XLA would compute `values` again for each use, which
-        # takes 0.5 of the 1.6 ms of a step with 1,024 rows and 600 units.
-        highest = tf.reduce_max(values)
-        largest = tf.maximum(highest, -tf.reduce_min(values))
     # 2 ** floor(log2(largest)), half of the power of two above it. It is taken from the
     # bits of the number, since a logarithm may differ between CPUs.
-    largest_bits = tf.bitcast(largest, tf.int32)
-    exponent = tf.bitwise.bitwise_and(largest_bits, FLOAT32_EXPONENT_MASK)
+    number_bits = tf.bitcast(values if largest is None else largest, tf.int32)
+    exponent = tf.bitwise.bitwise_and(number_bits, FLOAT32_EXPONENT_MASK)
+    if largest is None:  # the largest integer, which XLA finds faster
+        exponent = tf.reduce_max(exponent)
     power = tf.bitcast(exponent, tf.float32)
     # The last bit to keep, as a share of `power`.
     last_bit = 2.0 ** (1 - bits)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from keras_tabular.config.sections import KEYS_OF_RULES
+from keras_tabular.config.sections import rule_of_auto
 from keras_tabular.core.errors import format_list
 from keras_tabular.gate import Verdict
 from keras_tabular.report import formats, pictures, vega
@@ -107,4 +107,4 @@ TEMPLATES = Environment(
 for module in (sys.modules[__name__], formats, pictures):
     TEMPLATES.filters |= dict(getmembers(module, isfunction))
 TEMPLATES.filters |= {"svg": vega.svg, "format_list": format_list}
-TEMPLATES.globals["keys_of_rules"] = KEYS_OF_RULES
+TEMPLATES.globals["rule_of_auto"] = rule_of_auto

@@ -21,6 +21,7 @@ from keras_tabular.schema_inference.columns import (
 )
 from keras_tabular.schema_inference.sample import Sample, read_sample
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
+from keras_tabular.table.profile import share_outside
 from keras_tabular.table.rows import parse_rows, text_columns
 from keras_tabular.table.source import row_locator, source_files
 from keras_tabular.tasks.task import Binary, Multiclass, Regression, Task
@@ -37,6 +38,10 @@ RANDOM_SPLIT = (
     "random, since no column of dates orders the rows, and no column identifies groups"
 )
 MIN_CLASS_ROWS = 5  # on average; and of the rarest class, if classes are integers
+OUTSIDE = (
+    "Most values of the last fifth of the rows are outside of the earlier values. Check"
+    " whether the model is better without this column."
+)
 MAX_CERTAIN_CLASSES = 5  # of an integer target; with more values, it may be a count
 
 
@@ -105,7 +110,15 @@ def propose_schema(
             )
     places = {row: f"row {row + 1}" for row in rows_to_locate(checks)}
     failures += describe_failures(sample.rows, checks, places)["error"]
-    split = max(column.split for column in columns.values())  # time before group
+    time = max(columns, key=lambda name: columns[name].split)  # time before group
+    split = columns[time].split
+    if split.startswith("time"):
+        by_time = pa.concat_tables(parts).sort_by(time)
+        n = len(by_time) * 4 // 5
+        for name in schema.features.keys() - {time}:
+            values = by_time[name]
+            if share_outside(values[:n], values[n:], schema.columns[name]) > 0.5:
+                columns[name].questions.append(OUTSIDE)
     merge_questions(columns.values())
     text, question_lines = write_yaml(path, sample, columns, target_keys)
     return FirstSchema(text, question_lines, failures, split or RANDOM_SPLIT)

@@ -36,7 +36,7 @@ from keras_tabular.serve.rows import Cells, Mistakes
 from keras_tabular.table.rows import Failure, raise_failures
 
 MAX_ROWS_PER_BATCH = 4096  # no request joins a batch that has this number of rows
-MAX_WAIT = 1.0  # seconds for fewer requests, before one is refused
+MAX_WAIT = 1.0  # seconds that a request waits for its turn
 MAX_SMALL_BODY = 4096  # bytes that are read in less time than another thread costs
 MAX_EXPLAINED_ROWS = 250  # in a request; with the default model they take some seconds
 JSON = "application/json"

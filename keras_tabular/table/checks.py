@@ -336,18 +336,20 @@ def _check_leaks(
 ) -> None:
     """Check for features that explain nearly all of the target by themselves."""
     sample = pa.concat_tables([result.sample for result in results])
-    for name, share in shares_explained(sample, schema).items():
+    for name, shares in shares_explained(sample, schema).items():
         leak = checks[name, "leak"]
-        if share is None:
+        if not shares:
             leak.passed = "not checked"
             continue
         if schema.columns[name].known_before_target:
             continue
-        is_leak = share >= policies.leak_threshold
-        if is_leak or share >= MIN_LEAK_SHARE_TO_WARN:
-            leak.column_rows = n_rows
-            leak.examples = [f"{share:.2%}"]
-            leak.policy = policies.leak if is_leak else "warn"
+        for words, share in shares.items():
+            is_leak = share >= policies.leak_threshold and not words
+            if is_leak or share >= MIN_LEAK_SHARE_TO_WARN:
+                leak.column_rows = n_rows
+                leak.examples = [f"{share:.2%}{words}"]
+                leak.policy = policies.leak if is_leak else "warn"
+                break
 
 
 def _check_classes(

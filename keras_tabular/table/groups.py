@@ -32,12 +32,9 @@ MAX_GROUP_SHARE = 0.05  # of the rows in one group
 def row_groups(folder: Path, schema: Schema) -> np.ndarray | None:
     """Number the groups of the rows of a table, which depend on each other.
 
-    A group is the rows with the same value in the declared group column.
-
-    Without it, a group is one of the `time_blocks`.
-
-    If the schema declares neither, a group is the copies of a row that the split has
-    kept together.
+    A group is the rows with the same value of the schema's `group`, or else one of the
+    `time_blocks` of its `time`, or else the copies of a row that the split has kept
+    together.
 
     Returns:
         Number of the group of each row, from 0: int64, (rows,). None if every row is a

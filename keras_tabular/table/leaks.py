@@ -1,7 +1,7 @@
 """Columns that leak the target: how much of the target each one explains by itself."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -56,18 +56,20 @@ def sample_rows(
 def shares_explained(
     sample: pa.Table,
     schema: Schema,
-) -> dict[str, float | None]:
+) -> dict[str, dict[str, float]]:
     """Compute how much of the target each feature explains by itself.
 
     Args:
         sample: Rows of the table, from `sample_rows`.
 
     Returns:
-        By column, a share of at most 1: of the variance of the target's ranks, or of
-        the errors of predicting the most frequent class. None if it is not checked: for
-        texts, and if there are too few rows or errors.
+        By column, shares of at most 1 by what they are of, in words: "" is the share of
+        the variance of the target's ranks, or of the errors of predicting the most
+        frequent class. " of class a" is the share of the errors of telling this class
+        from the others. What is not checked is left out: texts, and where there are too
+        few rows or errors.
     """
-    shares: dict[str, float | None] = dict.fromkeys(schema.features)
+    shares: dict[str, dict[str, float]] = {name: {} for name in schema.features}
     sample = sample.filter(sample[schema.target].is_valid())
     sample = sample[: MAX_SAMPLE_CELLS // max(len(schema.classes), 1)]
     if len(sample) < MIN_ROWS:
@@ -80,6 +82,7 @@ def shares_explained(
         numbers = as_float64(target, schema.columns[schema.target])
         y = pc.rank_quantile(numbers).to_numpy()[:, None]  # (rows, 1)
     weight = sample[REPRESENTED].to_numpy()
+    names = ["", *(f" of class {value}" for value in target.unique().to_pylist())]
     for name, column in schema.features.items():
         if column.feature_type == "text":
             continue
@@ -89,7 +92,8 @@ def shares_explained(
         else:
             numbers = _codes(sample[name]).cast(pa.float64())
         values = numbers.to_numpy(zero_copy_only=False)
-        shares[name] = share_explained(values, y, weight, ordered)
+        pairs = zip(names, share_explained(values, y, weight, ordered), strict=False)
+        shares[name] = {key: share for key, share in pairs if share is not None}
     return shares
 
 
@@ -103,8 +107,8 @@ def share_explained(
     y: np.ndarray,
     weight: np.ndarray,
     ordered: bool,
-) -> float | None:
-    """Compute how much of the target one column explains, see `shares_explained`.
+) -> list[float | None]:
+    """Compute how much of the target, and of each class, one column explains.
 
     The rows are dealt to two halves. The target of a row is predicted from the rows of
     the other half with the same or the nearest value.
@@ -122,13 +126,16 @@ def share_explained(
     constant = np.average(y, axis=0, weights=weight)
     predicted = predict_from_matches(matches, y, weight, constant)
     if y.shape[1] > 1:
-        return share_of_errors_avoided(y, predicted, constant, weight)
+        best = predicted.argmax(axis=1)
+        outcomes: list[Any] = [(y.argmax(axis=1), best, constant.argmax())]
+        outcomes += zip(y.T > 0.5, predicted.T > 0.5, constant > 0.5, strict=True)
+        return [share_of_errors_avoided(weight, *each) for each in outcomes]
     share = share_of_variance(y, predicted, constant)
     is_present = ~np.isnan(values)
     if ordered and is_present.mean() >= MIN_PRESENT:
         r2 = squared_rank_correlation(values[is_present], y[is_present, 0])
         share = max(share, r2)
-    return share
+    return [share]
 
 
 def deal_halves(values: np.ndarray, ordered: bool) -> np.ndarray:
@@ -245,25 +252,23 @@ def _sum_of_matches(matches: Matches, values: np.ndarray) -> np.ndarray:
 
 
 def share_of_errors_avoided(
-    y: np.ndarray,
-    predicted: np.ndarray,
-    constant: np.ndarray,
     weight: np.ndarray,
+    classes: np.ndarray,
+    predicted: np.ndarray,
+    constant: int,
 ) -> float | None:
     """Compute the share of the errors of a constant class that predictions avoid.
 
     Args:
-        y: One-hot classes, shape (rows, classes).
-        predicted: Predicted probabilities, shape (rows, classes).
-        constant: Probabilities of the constant, shape (classes,).
         weight: Weight of each row, shape (rows,).
+        classes, predicted: True and predicted classes, shape (rows,).
+        constant: The class that is predicted without the column.
 
     Returns:
         The share, or None if the constant has fewer than `MIN_ERRORS` errors.
     """
-    classes = y.argmax(axis=1)
-    is_wrong = predicted.argmax(axis=1) != classes
-    is_avoidable = constant.argmax() != classes
+    is_wrong = predicted != classes
+    is_avoidable = constant != classes
     if np.count_nonzero(is_avoidable) < MIN_ERRORS:
         return None
     errors = weight[is_wrong].sum()

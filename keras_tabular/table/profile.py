@@ -164,6 +164,41 @@ def missing_mask(values: pa.ChunkedArray) -> np.ndarray:
     return pc.is_null(values).to_numpy()
 
 
+def share_outside(
+    train: pa.ChunkedArray,
+    test: pa.ChunkedArray,
+    column: Column,
+) -> float:
+    """Compute the share of test values outside the range or categories of training.
+
+    Examples:
+        >>> numbers = pa.chunked_array([[1.0, 2.0]])
+        >>> new_numbers = pa.chunked_array([[0.5, 1.5, 2.5, 1.5, None]])
+        >>> share_outside(numbers, new_numbers, Column(kind="real"))
+        0.5
+        >>> no_number = pa.chunked_array([pa.nulls(3, "double")])
+        >>> share_outside(numbers, no_number, Column(kind="real"))
+        0.0
+        >>> words = pa.chunked_array([["a", "b"]])
+        >>> new_words = pa.chunked_array([["a", "c", None, "d", "b"]])
+        >>> share_outside(words, new_words, Column(kind="category"))
+        0.5
+        >>> share_outside(words, new_words, Column(kind="text"))
+        0.0
+    """
+    present = test.drop_null()
+    if column.feature_type == "text" or not len(present):
+        return 0.0
+    if column.feature_type == "category":
+        return 1 - float(is_among(present, train.unique()).mean())
+    train_numbers = numeric_values(train, column)
+    low = train_numbers.min(initial=np.inf)
+    high = train_numbers.max(initial=-np.inf)
+    numbers = numeric_values(present, column)
+    is_outside = (numbers < low) | (numbers > high)
+    return float(is_outside.mean())
+
+
 def is_among(values: pa.ChunkedArray, allowed: pa.Array) -> np.ndarray:
     """Return where a value is one of `allowed`: bool, shape (rows,)."""
     return pc.is_in(values, value_set=allowed).to_numpy()

@@ -1,6 +1,7 @@
 """The files of a table: CSV, JSON lines, spreadsheets or Parquet."""
 
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -87,10 +88,11 @@ def _export_command(folder: Path) -> str:
     reader = f'read_csv("{folder}/**/*.csv", all_varchar=True'
     if any(folder.rglob("*.parquet")):
         reader = f'read_parquet("{folder}/**/*.parquet"'
-    return (
-        f"python -c 'import duckdb; duckdb.{reader}, hive_partitioning=True)"
-        '.write_parquet("table.parquet")\''
+    program = (
+        f"import duckdb; duckdb.{reader}, hive_partitioning=True)"
+        '.write_parquet("table.parquet")'
     )
+    return f"python -c {shlex.quote(program)}"
 
 
 def check_columns(

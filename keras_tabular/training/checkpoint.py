@@ -48,6 +48,7 @@ class Snapshot(NamedTuple):
         steps: Number of training steps, if it trains in cycles; else 0.
         epochs: Number of epochs after which the network had these weights.
         state: `get_state` after the last round, from which the training continues.
+        ended: Why the training ended with this snapshot; empty if it went on.
     """
 
     architecture: str
@@ -60,6 +61,7 @@ class Snapshot(NamedTuple):
     steps: int = 0
     epochs: float = 0
     state: Sequence[np.ndarray] = ()
+    ended: str = ""
 
     @property
     def name(self) -> str:

@@ -58,7 +58,7 @@ RECORDED_PACKAGES = ("keras", "tensorflow", "pyarrow", "numpy")
 MAX_ROWS_SUMMARIZED = 200_000
 MAX_CELLS_SUMMARIZED = 20_000_000
 # Number of rows over which shares of attribution are averaged.
-MAX_ROWS_FOR_SHARES = 100
+MAX_ROWS_FOR_SHARES = 32
 # Number of rows for which the predictions of the folds' networks are compared.
 MAX_ROWS_COMPARED = 2000
 # Number of multiply-adds of the model for the shares, and as many for the comparison.
@@ -103,7 +103,10 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     if not len(rows):
         # Of equal ones the last.
         best = [
-            min(reversed(by_name), key=lambda name: round_for_comparison(by_name[name]))
+            min(
+                reversed(by_name),
+                key=lambda name: round_for_comparison(by_name[name].mean()),
+            )
             for by_name in by_architecture.values()
         ]
         weights = dict.fromkeys(best, 1 / len(best))
@@ -121,7 +124,7 @@ def weigh_snapshots(setup: Setup, snapshots: list[Snapshot]) -> WeightedEnsemble
     weights = {name: picked[name] for name in heavy if picked[name]}
     losses = dict[str, float]()
     for by_name in by_architecture.values():
-        losses |= by_name
+        losses |= {name: float(each.mean()) for name, each in by_name.items()}
     out_of_fold = FoldPredictions(weigh(predictions, weights), fold)
     return WeightedEnsemble(weights, losses, out_of_fold)
 
@@ -142,28 +145,30 @@ class EnsembleCandidates(NamedTuple):
             empty without folds.
         predictions: For these rows in units of the target, the mean over the networks
             of a fold, float32, shape (n, outputs), by the name of the candidate.
-        losses: Mean loss of these predictions, by architecture and by name; without
-            folds that of the validation rows; 0 if there are no such rows.
+        losses: Loss of each row by these predictions, times its weight, by architecture
+            and by name, shape (n,); without folds, the mean loss of the validation rows
+            alone, or 0 if there are none, shape (1,).
     """
 
     rows: np.ndarray
     predictions: dict[str, np.ndarray]
-    losses: dict[str, dict[str, float]]
+    losses: dict[str, dict[str, np.ndarray]]
 
 
 def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidates:
     """Group snapshots into candidates by `Snapshot.name`, in their order."""
     predictions = {}
-    losses = dict[str, dict[str, float]]()
+    losses = dict[str, dict[str, np.ndarray]]()
     for name, same in group_by(snapshots, "name").items():
         rows, outputs = join_folds(same)  # the rows are the same for all names
         predictions[name] = setup.in_units(outputs)
         if len(rows):
-            loss = setup.mean_loss(rows, predictions[name])
+            row_losses = setup.weighted_losses(rows, predictions[name])
         else:
             last_logs = [snapshot.history[-1] for snapshot in same]
-            loss = float(np.mean([logs.get("val_loss", 0.0) for logs in last_logs]))
-        losses.setdefault(same[0].architecture, {})[name] = loss
+            val_losses = [logs.get("val_loss", 0.0) for logs in last_logs]
+            row_losses = np.array([np.mean(val_losses)])
+        losses.setdefault(same[0].architecture, {})[name] = row_losses
     return EnsembleCandidates(rows, predictions, losses)
 
 
@@ -187,17 +192,29 @@ def join_folds(
     return rows[order], outputs[order]
 
 
-def ensemble_loss(setup: Setup, candidates: EnsembleCandidates) -> float:
-    """Compute the loss of an ensemble of candidates that is selected on few samples.
+def ensemble_losses(setup: Setup, candidates: EnsembleCandidates) -> np.ndarray:
+    """Compute the losses of an ensemble of candidates, selected on few samples.
 
     Without folds, it is the mean of the lowest validation losses of the architectures.
+
+    Returns:
+        The same as `EnsembleCandidates.losses`.
     """
     rows, predictions, losses = candidates
     if not len(rows):
-        lowest = [min(by_name.values()) for by_name in losses.values()]
-        return float(np.mean(lowest))
+        lowest = [min(by_name.values(), key=np.mean) for by_name in losses.values()]
+        return np.mean(lowest, axis=0)
     weights = select_weights(setup, rows, predictions, SAMPLES_AFTER_A_CYCLE)
-    return setup.mean_loss(rows, weigh(predictions, weights))
+    return setup.weighted_losses(rows, weigh(predictions, weights))
+
+
+def constant_losses(setup: Setup, rows: np.ndarray) -> np.ndarray:
+    """Compute the losses of the best constant prediction for some training rows."""
+    targets = setup.task.indicators(setup.y[rows])
+    constant = np.average(targets, axis=0, weights=setup.dataset.weight[rows])
+    if setup.train.loss == "mean_absolute_error":
+        constant = np.median(targets, axis=0)
+    return setup.weighted_losses(rows, np.broadcast_to(constant, targets.shape))
 
 
 def weigh(
@@ -494,6 +511,9 @@ def describe_architecture(
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
         "epochs": [snapshot.epochs for snapshot in named[best]],
+        "cycles": len(snapshots[-1].history),
+        "max_cycles": architecture.max_cycles,
+        "ended": snapshots[-1].ended,
     }
 
 

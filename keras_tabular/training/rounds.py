@@ -10,10 +10,9 @@ happens in a cycle:
 3. `train_to_snapshot` returns a snapshot: the weights of the network after the cycle,
    the predictions for its held-out fold, and the state from which the training can
    continue. A checkpoint keeps the snapshot on disk, in case the training is killed.
-4. When all networks have ended the cycle, `ensemble_loss` computes the loss of an
-   ensemble of all snapshots, and `finished_architectures` decides for which
-   architectures another cycle would not help. Without held-out rows, all losses are 0,
-   and it finds none.
+4. When all networks have ended the cycle, `ensemble_losses` computes the losses of an
+   ensemble of all snapshots, and `why_finished` decides for which architectures another
+   cycle would not help. Without held-out rows, all losses are 0, and it finds none.
 5. The networks of the other architectures train for another cycle, unless they have
    trained for `Architecture.max_cycles` cycles, the number that fits into their epochs
    (at least one).
@@ -32,6 +31,7 @@ import math
 import threading
 from contextlib import nullcontext
 from functools import partial
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -45,14 +45,68 @@ from keras_tabular.table.arrays import round_for_comparison
 from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import learnt_weights
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
-from keras_tabular.training.setup import FoldRows, Setup
+from keras_tabular.training.setup import MAX_ROWS_OF_SMALL_TABLE, FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
-# Gain of the last cycle, relative to the loss of the ensemble, and to the loss of an
-# architecture alone. Another cycle takes twice as many steps as the last one, which is
-# not worth it if that gained less than both.
-MIN_GAIN = 0.02
-MIN_OWN_GAIN = 0.05
+
+class Gain(NamedTuple):
+    """How much a cycle lowered a loss.
+
+    Attributes:
+        of_loss: Share of the loss before the cycle.
+        of_explained: Share of what is explained after it: the loss of the best constant
+            prediction minus this loss. 0 if nothing is explained.
+    """
+
+    of_loss: float
+    of_explained: float
+
+    @classmethod
+    def measure(
+        cls,
+        before: np.ndarray,
+        after: np.ndarray,
+        constant: np.ndarray,
+    ) -> Self:
+        """Measure the gain of a cycle; a gain that may be noise is 0.
+
+        Args:
+            before, after, constant: Losses of the held-out rows before and after the
+                cycle, and by the best constant prediction, shape (rows,).
+        """
+        gained = before - after
+        if not is_above_noise(gained):
+            return cls(0.0, 0.0)
+        gain = gained.mean()
+        of_loss = round_for_comparison(gain / before.mean())
+        explained = constant - after
+        if not is_above_noise(explained):
+            return cls(of_loss, 0.0)
+        return cls(of_loss, round_for_comparison(gain / explained.mean()))
+
+    def reaches(self, least: Self) -> bool:
+        """Return whether one of the shares is at least as large."""
+        return self.of_loss >= least.of_loss or self.of_explained >= least.of_explained
+
+    def __str__(self) -> str:
+        """Format both shares."""
+        return (
+            f"{self.of_loss:.1%} of the loss ({self.of_explained:.1%} of what is"
+            " explained)"
+        )
+
+
+def is_above_noise(values: np.ndarray) -> bool:
+    """Return whether the mean is larger than 0, and than its standard error."""
+    mean = values.mean()
+    standard_error = values.std() / math.sqrt(len(values))
+    return round_for_comparison(mean) > round_for_comparison(standard_error)
+
+
+# The least gain of a cycle, of the ensemble or of an architecture alone, that makes
+# another cycle worth its steps, which are twice as many as in the last one.
+MIN_GAIN = Gain(of_loss=0.02, of_explained=0.05)
+MIN_OWN_GAIN = Gain(of_loss=0.05, of_explained=0.10)
 
 
 def fit(
@@ -93,8 +147,8 @@ def fit(
     for architecture in setup.architectures.values():
         architecture.trainer.cancelled = cancelled
     train = partial(train_to_snapshot, setup, checkpoints)
-    trained = []
-    ensemble_losses = list[float]()
+    trained = list[Snapshot]()
+    ensemble_losses = list[np.ndarray]()
     progress = Progress()
     with progress if show_progress else nullcontext():
         while networks:
@@ -107,9 +161,16 @@ def fit(
                     cancelled=cancelled,
                 ),
             )
-            # Only the next cycle needs the states.
-            trained += [snapshot._replace(state=()) for snapshot in snapshots]
-            networks = unfinished_networks(setup, snapshots, trained, ensemble_losses)
+            candidates = ensemble.find_candidates(setup, [*trained, *snapshots])
+            ensemble_losses.append(ensemble.ensemble_losses(setup, candidates))
+            endings = find_endings(setup, snapshots, candidates, ensemble_losses)
+            networks = []
+            for snapshot in snapshots:
+                ended = endings.get(snapshot.architecture, "")
+                # Only the next cycle needs the state.
+                trained.append(snapshot._replace(state=(), ended=ended))
+                if not ended:
+                    networks.append(snapshot)
     return trained
 
 
@@ -276,73 +337,82 @@ def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
     return round_for_comparison(gain) > stopping.min_delta
 
 
-def unfinished_networks(
+def find_endings(
     setup: Setup,
     last: list[Snapshot],
-    trained: list[Snapshot],
-    ensemble_losses: list[float],
-) -> list[Snapshot]:
-    """Return the snapshots from which the training continues with another cycle.
+    candidates: ensemble.EnsembleCandidates,
+    ensemble_losses: list[np.ndarray],
+) -> dict[str, str]:
+    """Find the architectures that train no longer, and say why.
 
     Args:
-        last: The snapshots of the last cycle.
-        trained: All snapshots.
-        ensemble_losses: The `ensemble_loss` after each cycle, to which the last one is
-            added.
+        last: The snapshots of the last round.
+        candidates: All snapshots.
+        ensemble_losses: The result of `ensemble.ensemble_losses` after each cycle.
     """
-    candidates = ensemble.find_candidates(setup, trained)
-    ensemble_losses.append(ensemble.ensemble_loss(setup, candidates))
-    losses = {
-        architecture: list(by_name.values())
-        for architecture, by_name in candidates.losses.items()
-    }
-    finished = finished_architectures(losses, ensemble_losses)
-    unfinished = []
+    rows = candidates.rows
+    # Without folds, nothing counts as explained.
+    constant = ensemble.constant_losses(setup, rows) if len(rows) else np.zeros(1)
+    endings = why_finished(
+        {name: [*by_name.values()] for name, by_name in candidates.losses.items()},
+        ensemble_losses,
+        constant,
+        may_be_behind=len(setup.y) <= MAX_ROWS_OF_SMALL_TABLE,
+    )
     for snapshot in last:
-        max_cycles = setup.architectures[snapshot.architecture].max_cycles
-        has_cycles_left = len(snapshot.history) < max_cycles
-        if has_cycles_left and snapshot.architecture not in finished:
-            unfinished.append(snapshot)
-    return unfinished
+        architecture = setup.architectures[snapshot.architecture]
+        rounds = len(snapshot.history)
+        if rounds >= (architecture.max_cycles or architecture.params.epochs):
+            endings[architecture.name] = "reached its limit of epochs"
+        elif not architecture.max_cycles:
+            endings[architecture.name] = "stopped early"
+    return endings
 
 
-def finished_architectures(
-    losses: dict[str, list[float]],
-    ensemble_losses: list[float],
-) -> set[str]:
-    """Choose the architectures for which another cycle does not help.
+def why_finished(
+    losses: dict[str, list[np.ndarray]],
+    ensemble_losses: list[np.ndarray],
+    constant: np.ndarray,
+    *,
+    may_be_behind: bool,
+) -> dict[str, str]:
+    """Choose the architectures for which another cycle does not help, and say why.
 
     No architecture is chosen after its first cycle. Later it has finished in one of two
     cases:
 
-    - The last cycle lowered the loss of the ensemble by less than `MIN_GAIN`, and its
-      own loss by less than `MIN_OWN_GAIN`.
-    - Another cycle would not make it the best: even if the next cycle gained twice as
-      much as the last one, the lowest loss of another architecture would still be
-      lower.
+    - The last cycle gained less than `MIN_GAIN` for the ensemble, and less than
+      `MIN_OWN_GAIN` for the architecture, compared with its best cycle before.
+    - On a small table, another cycle would not make it the best: even if the next cycle
+      gained twice as much as the last one, the lowest loss of another architecture
+      would still be lower. There, more snapshots to choose from are more luck to
+      choose; see benchmarks/RESULTS.md.
 
     Args:
-        losses: Loss of each architecture after each of its cycles, finite numbers.
-        ensemble_losses: Loss of the ensemble after each cycle.
+        losses: Losses of the held-out rows by each architecture after each of its
+            cycles, arrays of finite numbers.
+        ensemble_losses: The same by the ensemble after each cycle.
+        constant: The same by the best constant prediction.
+        may_be_behind: Whether the second case counts.
     """
-    if len(ensemble_losses) == 1:  # after the first cycle
-        return set()
+    # After the first cycle, or without held-out rows.
+    if len(ensemble_losses) == 1 or not ensemble_losses[-1].any():
+        return {}
     before, after = ensemble_losses[-2:]
-    gained_too_little = is_small_gain(before, after, MIN_GAIN)
-    lowest_losses = [min(by_cycle) for by_cycle in losses.values()]
-    best_loss = round_for_comparison(min(lowest_losses))
-    finished = set()
-    for architecture, by_cycle in losses.items():
-        lowest = min(by_cycle[:-1], default=math.inf)
-        last = by_cycle[-1]
-        lowest_possible_loss = last - 2 * (lowest - last)
-        is_behind = round_for_comparison(lowest_possible_loss) > best_loss
-        has_stalled = gained_too_little and is_small_gain(lowest, last, MIN_OWN_GAIN)
-        if is_behind or has_stalled:
-            finished.add(architecture)
-    return finished
-
-
-def is_small_gain(before: float, after: float, gain: float) -> bool:
-    """Return whether a loss has become lower by less than a share of it."""
-    return round_for_comparison(after) > round_for_comparison((1 - gain) * before)
+    gain = Gain.measure(before, after, constant)
+    means = [each.mean() for by_cycle in losses.values() for each in by_cycle]
+    best_loss = round_for_comparison(min(means))
+    endings = {}
+    for name, by_cycle in losses.items():
+        *earlier, last = by_cycle
+        best = min(earlier, key=np.mean, default=last)
+        own_gain = Gain.measure(best, last, constant)
+        lowest_possible_loss = last.mean() - 2 * (best.mean() - last.mean())
+        if may_be_behind and round_for_comparison(lowest_possible_loss) > best_loss:
+            endings[name] = "fell behind another architecture"
+        elif not (gain.reaches(MIN_GAIN) or own_gain.reaches(MIN_OWN_GAIN)):
+            endings[name] = (
+                f"gained {own_gain}, less than {MIN_OWN_GAIN},"
+                f" and the ensemble {gain}, less than {MIN_GAIN}"
+            )
+    return endings

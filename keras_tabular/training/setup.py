@@ -30,8 +30,7 @@ class FoldRows(NamedTuple):
 
     Attributes:
         learnt: The rows to learn from.
-        held_out: The rows to predict after each round. The first rows may be repeated
-            at the end.
+        held_out: The rows to predict after each round.
         numbers: Row numbers of the held-out rows in the table train, int32; empty
             without folds.
         y: Labels of the held-out rows as networks learn them, shape (rows,).
@@ -179,16 +178,13 @@ class Setup:
         learnt = [np.flatnonzero(part != fold) for part in self.folds]
         held_out = [np.flatnonzero(part == fold) for part in self.folds]
         if len(self.folds) == 1 and not self._fold_keys:
-            # XLA compiles a graph for each number of rows. If the folds differed by a
-            # row, it would compile twice, and the default table would train in 6.2
-            # seconds instead of 5. So all folds get the same size: a row may be left
-            # out or come twice. In a table of several parts, compiling takes the
-            # smallest part of the time.
+            # XLA compiles an epoch for each number of rows. If the folds differed by a
+            # row, it would compile twice. So all get the same size, and a row may be
+            # left out. In a table of several parts, compiling takes the smallest part
+            # of the time.
             (row_folds,) = self.folds
-            size = np.bincount(row_folds).max()
-            n_learnt = len(row_folds) - size
-            learnt = [np.resize(learnt[0], n_learnt)]
-            held_out = [np.resize(held_out[0], size)]
+            n_learnt = len(row_folds) - np.bincount(row_folds).max()
+            learnt = [learnt[0][:n_learnt]]
         numbers = np.flatnonzero(np.concatenate(self.folds) == fold)
         return FoldRows(
             dataset.select_rows(self.dataset.parts, learnt),
@@ -215,15 +211,16 @@ class Setup:
         """
         return self.task.row_losses(y, y_pred, self.train.loss)
 
-    def mean_loss(self, rows: np.ndarray, y_pred: np.ndarray) -> float:
-        """Compute the mean loss of predictions for some training rows.
+    def weighted_losses(self, rows: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
+        """Compute the loss of some training rows, times their weights, shape (rows,).
 
         Args:
             rows: Numbers of the rows, shape (rows,).
             y_pred: Predictions in units of the target, shape (rows, outputs).
         """
+        weight = self.dataset.weight[rows]
         losses = self.losses(self.y[rows, 0], y_pred)
-        return float(np.average(losses, weights=self.dataset.weight[rows]))
+        return losses * (weight / weight.mean())
 
     def in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Convert outputs of networks to predictions of the saved model.
@@ -295,7 +292,9 @@ def resolve_auto(
     learning_rate = task.learning_rate
     if is_small:
         learning_rate /= 2
-    max_steps = 2_000 if is_wide or n_rows > 50_000 else 4_000  # six or seven cycles
+    max_steps = 4_000 if is_small else 5_000  # six or seven cycles
+    if is_wide or n_rows > 50_000:
+        max_steps = 2_000
     for network in content["networks"].values():
         fill_auto(
             network,

@@ -319,9 +319,10 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the baselines by one that predicts the share of ones."""
 
     def build(*_: Any) -> dict[str, Any]:
-        return {"linear": make_pipeline(DummyClassifier(strategy="prior"))}
+        return {"linear": make_pipeline("passthrough", DummyClassifier())}
 
     monkeypatch.setattr(baselines, "build_baselines", build)
+    monkeypatch.setattr(baselines, "list_settings", lambda *_: [{}])
 
 
 @pytest.mark.usefixtures("shares")
@@ -359,6 +360,39 @@ def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
     assert not y_pred[CV][fold[:9] == 0].any()
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_linear_model_of_a_survey_is_better_than_no_model(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+) -> None:
+    """Ten of 120 answers, from 1 to 5 or 0 for not known, say a little."""
+    schema = build_schema("binary", **dict.fromkeys(map(str, range(120)), "category"))
+    linear = baselines.build_baselines(schema, "auto")["linear"]
+    monkeypatch.setattr(baselines, "build_baselines", lambda *_: {"linear": linear})
+    rng = np.random.default_rng(seed)
+    answers = rng.integers(0, 6, (1000, 120))
+    y = rng.random(1000) < expit(2 * answers[:, :10].mean(axis=1) - 5)
+    columns = zip(schema.features, answers.T.astype(str), strict=True)
+    table = pa.table(dict(columns) | {"y": y * 1})
+    for part, rows in {"train": 1000, "validation": 0, "test": 1}.items():
+        write_parts(tmp_path / part, [table[:rows]])
+    folds = {CV: np.arange(1000) % 3}
+    y_pred = baselines.predict_baselines(tmp_path, folds, schema, "auto")["linear"][CV]
+    no_model = np.full((1000, 1), y.mean())
+    assert BINARY.row_losses(y, y_pred).sum() < BINARY.row_losses(y, no_model).sum()
+
+
+def test_the_trees_end_before_they_learn_noise(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).random((2, 400))
+    table = pa.table({"x": x, "y": (y > 0.5) * 1})
+    for part in ("train", "validation", "test"):
+        write_parts(tmp_path / part, [table])
+    folds = {CV: np.arange(400) % 4}
+    y_pred = baselines.predict_baselines(tmp_path, folds, BINARY_SCHEMA, "auto")
+    assert np.ptp(y_pred["gradient_boosting"]["test"]) < 0.1
+
+
 def test_a_date_of_any_year_is_divided_into_parts() -> None:
     schema = build_schema("binary", until={"kind": "datetime", "nullable": True})
     timestamps = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))
@@ -366,15 +400,20 @@ def test_a_date_of_any_year_is_divided_into_parts() -> None:
     frame = baselines.feature_frame(part, schema)
     assert frame.iloc[0].isna().all()
     assert frame.iloc[1].tolist() == [2932896.5, 9999, 12, 31, 4, 365, 12]
+    by_time = schema.model_copy(update={"time": "until"})
+    assert [*baselines.feature_frame(part, by_time)] == [*frame][1:]
 
 
 def test_the_trees_minimise_absolute_errors_if_the_model_does() -> None:
-    """They minimise squared errors if the loss is Huber or log-cosh."""
+    """Else, they minimise squared errors or, for skewed counts, also Poisson's loss."""
     schema = build_schema("regression")
+    counts = np.repeat([0, 1, 9], [80, 15, 5])
     for loss in REGRESSION.losses:
         *_, trees = baselines.build_baselines(schema, loss)["gradient_boosting"]
         is_absolute = loss == "mean_absolute_error"
-        assert trees.loss == ("absolute_error" if is_absolute else "squared_error")
+        losses = ["absolute_error"] if is_absolute else ["squared_error", "poisson"]
+        settings = baselines.list_settings(trees, counts, REGRESSION)
+        assert [*dict.fromkeys(setting["loss"] for setting in settings)] == losses
 
 
 # The data of the plots is correct, and small enough for git.

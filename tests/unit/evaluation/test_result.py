@@ -244,6 +244,8 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     assert evaluation.rows("validation") == 30
     assert evaluation.main_metrics == ("loss", "roc_auc", "average_precision")
     assert evaluation.classes_not_found == ("1",)
+    (missed,) = evaluation.missed_classes
+    assert missed.startswith("class 1 is missed: the model predicts 0 of its")
     assert evaluation.score("test", "precision") is None
 
 
@@ -273,6 +275,7 @@ def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> N
     pa_csv.write_csv(rows.filter(pc.equal(rows["y"], 0))[:count], path)
     model = build_model(build_predict(schema))
     split = tmp_path / "split"
+    OutOfFold(draw_oof(schema)).write(tmp_path / "oof", [60])
     file = score_file(path, model, schema, Validate(), split, {})
     assert file.warnings == [f"{count} rows are too few for intervals"]
     assert not any(each.interval or each.difference for each in file.scores)
@@ -459,6 +462,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         },
         interval_coverage=coverage,
         classes_not_found=["rare"],
+        missed_classes=["class rare is missed"],
         classes_without_rows=["c"],
         outside_training={"month": 1.0, "hour.of.day": 0.25},
     )
@@ -477,6 +481,7 @@ def test_undefined_scores_are_a_dash_and_what_a_user_should_know_is_a_warning() 
         ),
     ]
     assert [*summary.evaluation_warnings(evaluation, MULTICLASS)] == [
+        "class rare is missed",
         (
             "5 of 5 test rows are equal to a training row, 5 of them with the same"
             " target; ROC AUC without these rows: –"

@@ -757,6 +757,12 @@ def test_checks_that_will_fail_are_reported(
     assert "person: 600 of 600 rows fail leak" in capsys.readouterr().out
 
 
+def test_a_number_that_goes_on_to_new_values_in_time_is_named(tmp_path: Path) -> None:
+    table = {"day": DAYS[::-1].astype(str), "x": np.arange(60) * 1.5, "y": [*"ab"] * 30}
+    _, comments = infer_from_frame(tmp_path, table | {"wave": np.arange(60) % 7 + 0.5})
+    assert [name for name in comments if "Most values" in comments[name]] == ["x"]
+
+
 DATES = DAYS.astype(str)
 PEOPLE = [f"p{n // 2}" for n in range(60)]
 

@@ -27,10 +27,10 @@ from keras_tabular.training.architecture import (
     build_optimizer,
     learnt_weights,
 )
-from keras_tabular.training.dataset import Labels, Rows, class_weights
+from keras_tabular.training.dataset import Labels, Rows, class_weights, select_rows
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
-from keras_tabular.training.rounds import finished_architectures, has_improved
+from keras_tabular.training.rounds import has_improved, why_finished
 from keras_tabular.training.setup import Setup, resolve_auto
 from keras_tabular.training.train import predict_later_blocks
 from keras_tabular.training.trainer import Trainer
@@ -173,6 +173,10 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     assert int(model.optimizer.iterations) == 4 * 4 + 1
     predictions = trainer.predict(model, parts)
     np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
+    # Folds with different numbers of rows of a part have one graph.
+    rows = [np.arange(40), np.arange(60)]
+    trainer.predict(model, select_rows([build_part] * 2, rows))
+    assert len(trainer._predict._traced) == 3
 
 
 # Every fold has training rows, and `folds: auto` chooses a number of folds that ensures
@@ -346,29 +350,47 @@ def neighbours(value: float) -> list[float]:
     ]
 
 
+# Whether `a` ends. Without noise, a cycle gains the same in each row.
 @pytest.mark.parametrize(
-    ("losses", "ensemble_losses", "finished"),
+    ("losses", "ensemble_losses", "noise", "ends"),
     [
-        ({"a": [0.9], "b": [0.5]}, [0.5], set()),  # the first cycle
-        ({"a": [0.9, 0.8]}, [0.9, 0.8], set()),
-        ({"a": [0.9, 0.895]}, [0.9, 0.8], set()),  # the networks together gained more
-        # Gained less than 2 and 5 %:
-        ({"a": [0.7, 0.68], "b": [0.9]}, [0.7, 0.69], {"a"}),
-        ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], set()),  # one of them still gains
-        ({"a": [0.7, 0.6]}, [0.7, 0.98 * 0.7], set()),  # gained exactly what is needed
+        ({"a": [0.9], "b": [0.5]}, [0.5], 0, False),  # the first cycle
+        ({"a": [0.7, 0.6]}, [0.7, 0.6], 0, False),
+        ({"a": [0.7, 0.695]}, [0.7, 0.6], 0, False),  # the ensemble gained more
+        ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], 0, False),  # `a` still gains
+        ({"a": [0.7, 0.7]}, [0.7, 0.98 * 0.7], 0, False),  # exactly what is needed
+        # It gained 1 % of the loss, but 10 % of what is explained:
+        ({"a": [0.91, 0.90]}, [0.91, 0.90], 0, False),
+        ({"a": [0.91, 0.90]}, [0.91, 0.90], 0.2, True),  # within its standard error
+        ({"a": [1.02, 1.01]}, [1.02, 1.01], 0, True),  # nothing is explained
+        ({"a": [0.7, 0.695], "b": [0.9]}, [0.7, 0.695], 0, True),  # too little
         # It leads to 0.6 at best:
-        ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], {"a"}),
-        ({"a": [0.0, 0.0]}, [0.0, 0.0], set()),  # no rows are held out
+        ({"a": [0.9, 0.8], "b": [0.6, 0.5]}, [0.6, 0.5], 0, True),
+        ({"a": [0.0, 0.0]}, [0.0, 0.0], 0, False),  # no rows are held out
     ],
 )
 def test_an_architecture_ends_with_a_cycle_that_does_not_help(
     losses: dict[str, list[float]],
     ensemble_losses: list[float],
-    finished: set[str],
+    noise: float,
+    ends: bool,
 ) -> None:
+    """The best constant prediction has a loss of 1."""
+    rows = np.linspace(-noise, noise, 100)
+
+    def losses_of_rows(means: list[float]) -> list[np.ndarray]:
+        return [mean + rows * cycle for cycle, mean in enumerate(means)]
+
+    own_losses = {name: losses_of_rows(means) for name, means in losses.items()}
     *earlier, last = ensemble_losses
-    for loss in neighbours(last):
-        assert finished_architectures(losses, [*earlier, loss]) == finished
+    for loss in neighbours(last) if last else [0.0]:
+        endings = why_finished(
+            own_losses,
+            losses_of_rows([*earlier, loss]),
+            np.ones(100),
+            may_be_behind=True,
+        )
+        assert ("a" in endings) is ends
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     losses = []
     for cycle in cycles:
         candidates = ensemble.find_candidates(setup, snapshots[: 3 * cycle])
-        losses.append(ensemble.ensemble_loss(setup, candidates))
+        losses.append(ensemble.ensemble_losses(setup, candidates).mean())
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
