@@ -34,6 +34,7 @@ class SavedModel(ExactModel):
         return _load_once, (self.path, self.content)
 
 
+@keras_defaults()
 def load_saved_model(
     path: Path,
     content: bytes,
@@ -50,13 +51,13 @@ def load_saved_model(
         UserError: Keras cannot load the model, or it was trained for another table.
     """
     metadata = ModelMetadata.from_file(path, content)
-    with TemporaryDirectory() as folder, keras_defaults():  # Keras only reads files
+    with TemporaryDirectory() as folder:  # Keras only reads files
         copy = Path(folder, "model.keras")
         copy.write_bytes(content)
         try:
             plain = keras.models.load_model(copy, safe_mode=True)
             model = SavedModel(plain, metadata, path, content)
-            model.compiled  # noqa: B018  which can fail for layers from elsewhere
+            model.network  # noqa: B018  which can fail for layers from elsewhere
         except Exception as error:  # a file can be wrong in any way
             first_line = str(error).partition("\n")[0] or type(error).__name__
             problem = truncate(first_line, MAX_LETTERS_OF_KERAS_ERROR)

@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.network.backend import KerasTensor, Tensor, keras, tf
+from keras_tabular.network.backend import (
+    KerasTensor,
+    Tensor,
+    keras,
+    keras_defaults,
+    tf,
+)
 from keras_tabular.table.arrays import Inputs
 
 # Bits of the mantissa of a float64.
@@ -447,12 +453,13 @@ class ExactModel:
             indices = np.arange(start, start + batch_size)
             indices = np.minimum(indices, n_rows - 1)
             batch = {name: columns[name][indices] for name in input_names}
-            outputs = self.compiled(batch).numpy()
+            outputs = self._compiled(batch).numpy()
             predictions.append(outputs[:n_left])
         return np.concatenate(predictions)
 
     @cached_property
-    def compiled(self) -> tf.types.experimental.ConcreteFunction:
+    @keras_defaults()
+    def _compiled(self) -> tf.types.experimental.ConcreteFunction:
         """A function from raw columns to the outputs of the model and of each member.
 
         It is one graph for batches of any size, since graphs for one size each differ
