@@ -294,14 +294,11 @@ class TabularEstimator(BaseEstimator):
     def _parse_params(self, schema: Schema, groups: Any) -> Params:
         """Return the sections of params.yaml, with the parameters of this estimator."""
         content = read_yaml(PARAMS_OF_A_PROJECT)
-        for section in ("train", "evaluate"):
-            for key in content[section].keys() - {"networks"}:
-                value = getattr(self, key, None)
-                if value is not None:
-                    content[section][key] = to_plain(value)
-        for name, changes in (self.networks or {}).items():
-            network = content["train"]["networks"].setdefault(name, {})
-            network |= to_plain(changes)
+        parameters = self.get_params(deep=False)
+        set_keys = {key for key, value in parameters.items() if value is not None}
+        for section in (content["train"], content["evaluate"]):
+            changes = {key: parameters[key] for key in set_keys.intersection(section)}
+            update_section(section, changes)
         params = parse_section(content, Params, type(self).__name__)
         by = "time" if schema.time and groups is None else "random"
         split = params.split.model_copy(update={"by": by})
@@ -436,13 +433,19 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
     return {"columns": columns, "ignore": ignore}
 
 
-def to_plain(value: Any) -> Any:
-    """Return a parameter with Python's numbers instead of NumPy's, as a file has."""
-    if isinstance(value, Mapping):
-        return {key: to_plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [to_plain(inner) for inner in value]
-    return value.item() if isinstance(value, np.generic) else value
+def update_section(section: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Change keys of a section of params.yaml, and of the sections in it.
+
+    Args:
+        changes: The new values, which may be numbers of NumPy.
+    """
+    for key, value in changes.items():
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, Mapping) and isinstance(section.get(key), dict):
+            update_section(section[key], value)
+        else:
+            section[key] = value
 
 
 def write_rows(

@@ -50,7 +50,8 @@ CLEAR_ROW = "\r\x1b[K"  # of a terminal
 # The process of `call_in_new_process` that waits for a call, if there is one: its
 # origin, the number of its calls and its pool. A fork of this process does not have it.
 IDLE_PROCESSES: list[tuple[Any, int, Any]] = []
-os.register_at_fork(after_in_child=IDLE_PROCESSES.clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=IDLE_PROCESSES.clear)
 
 
 def worker_count() -> int:
