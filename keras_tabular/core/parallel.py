@@ -18,9 +18,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from pkgutil import resolve_name
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -39,10 +41,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
 ITEMS_PER_PROCESS = 10  # of `map_in_processes`; a process keeps what XLA compiles
+CALLS_PER_PROCESS = 5  # of `call_in_new_process`
+MAX_IDLE_SECONDS = 60  # until a process that waits for a call ends
 SUBMITTED_PER_WORKER = 2  # items, so that a worker finds its next one at once
 SECONDS_BETWEEN_UPDATES = 0.1  # of the line in a terminal
 SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
 CLEAR_ROW = "\r\x1b[K"  # of a terminal
+# The process of `call_in_new_process` that waits for a call, if there is one: its
+# origin, the number of its calls and its pool. A fork of this process does not have it.
+IDLE_PROCESSES: list[tuple[Any, int, Any]] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=IDLE_PROCESSES.clear)
 
 
 def worker_count() -> int:
@@ -165,6 +174,47 @@ def map_in_processes(
         n_processes = min(worker_count(), len(batch))
         with ProcessPoolExecutor(n_processes, initializer=_be_worker) as pool:
             yield from pool.map(function, batch)
+
+
+def call_in_new_process(function: str, *args: Any, is_reusable: bool = True) -> Any:
+    """Call a function in a process in which no other code has imported or set anything.
+
+    The process has the environment and the current folder of this one. It then waits
+    for another call for a while, since importing TensorFlow takes longer than a small
+    training. Calls from several threads have a process each.
+
+    Args:
+        function: Name of the function, such as `package.module:function`. Its
+            arguments, result and exceptions are pickled.
+        is_reusable: Whether the process may answer other calls afterwards.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    origin = Path.cwd(), [*sys.path], dict(os.environ)
+    pool = None
+    with suppress(IndexError):
+        pool_origin, n_calls, pool = IDLE_PROCESSES.pop()
+        if pool_origin != origin or n_calls == CALLS_PER_PROCESS:
+            pool.shutdown(kill_workers=True)
+            pool = None
+    if pool is None:
+        n_calls = 0
+        one_blas_thread = {"OPENBLAS_NUM_THREADS": "1"}
+        pool = ProcessPoolExecutor(1, timeout=MAX_IDLE_SECONDS, env=one_blas_thread)
+    is_idle = False
+    try:
+        result = pool.submit(_call_by_name, function, args).result()
+        is_idle = is_reusable and not IDLE_PROCESSES
+        return result
+    finally:
+        if is_idle:
+            IDLE_PROCESSES.append((origin, n_calls + 1, pool))
+        else:
+            pool.shutdown(kill_workers=True)
+
+
+def _call_by_name(name: str, args: tuple[Any, ...]) -> Any:
+    return resolve_name(name)(*args)
 
 
 def _be_worker() -> None:
