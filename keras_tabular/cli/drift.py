@@ -116,10 +116,9 @@ def format_column(name: str, column: drift.ColumnDrift) -> list[str]:
         "out of range": column.outside,
         "unknown category": column.unknown,
     }
-    notes = []
-    for label, share in shares.items():
-        if share and share.new:
-            notes.append(f"{label} {share}")
+    notes = [
+        f"{label} {share}" for label, share in shares.items() if share and share.new
+    ]
     if column.unknown_values:  # the last note is the share of unknown categories
         notes[-1] += f": {format_list(column.unknown_values)}"
     if column.failed_checks:

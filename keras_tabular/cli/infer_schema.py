@@ -50,8 +50,10 @@ def main(parser: ArgumentParser) -> None:
         write_text(args.output, proposal.text)
         print(f"{args.output} describes {args.table}. Check its comments.")
         if proposal.question_lines:
-            lines = format_list(map(str, proposal.question_lines))
-            print(f"There are questions in these lines: {lines}.")
+            print(
+                "There are questions in these lines:"
+                f" {format_list(map(str, proposal.question_lines))}.",
+            )
         print(f"split.by: I would choose {proposal.split}.")
     if proposal.failures:
         print(

@@ -58,5 +58,7 @@ def main(parser: ArgumentParser) -> None:
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")
     if changed_files:
-        names = ", ".join(changed_files)
-        raise UserError(f"The committed results are not reproducible: {names} differ")
+        raise UserError(
+            "The committed results are not reproducible:"
+            f" {', '.join(changed_files)} differ",
+        )

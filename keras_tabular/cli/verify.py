@@ -105,8 +105,9 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         git("checkout", "--quiet", "--detach", commit, folder=clone)
         for path in clone.rglob("*"):
             if path.is_symlink() and not path.resolve().is_relative_to(clone):
-                link = path.relative_to(clone)
-                raise UserError(f"{link}: this link leads out of the repository")
+                raise UserError(
+                    f"{path.relative_to(clone)}: this link leads out of the repository",
+                )
         project = clone / Path.cwd().resolve().relative_to(root)
         local = Path(".dvc/config.local")  # credentials, and a safe site cache
         if local.is_file():

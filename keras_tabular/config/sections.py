@@ -358,8 +358,10 @@ Slice = dict[str, Range | tuple[Value, ...]]  # conditions by column
 
 def _check_test_file(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+\.(csv|csv\.gz|xlsx|ods|parquet)", name):
-        endings = ".csv, .csv.gz, .xlsx, .ods or .parquet"
-        raise ValueError(f"expected letters, digits, _ or -, then {endings}")
+        raise ValueError(
+            "expected letters, digits, _ or -, then .csv, .csv.gz, .xlsx, .ods or"
+            " .parquet",
+        )
     return name
 
 

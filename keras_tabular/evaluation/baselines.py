@@ -57,14 +57,13 @@ MIN_SKEWNESS = 2.0  # of a target for which the trees also try Poisson's loss
 MANY_CLASSES = 10  # above which the largest number of rounds is left out
 DATE_PARTS = ("year", "month", "day", "day_of_week", "day_of_year", "hour")
 
-Folds = Mapping[str, np.ndarray]  # fold of each training row by row set, shape (rows,)
 # Features, labels and weights.
 TrainingRows = tuple[pd.DataFrame, np.ndarray, np.ndarray]
 
 
 def predict_baselines(
     split: Path,
-    folds: Folds,
+    folds: Mapping[str, np.ndarray],
     schema: Schema,
     loss: str,
     tests: Path | None = None,
@@ -82,7 +81,7 @@ def predict_baselines(
 
     Args:
         split: Folder with the tables train, validation and test.
-        folds: Fold of the training rows, -1 for none, by row set.
+        folds: Fold of the training rows, -1 for none, by row set; shape (rows,).
         loss: The loss that the model was trained with, see `build_baselines`.
         tests: Folder of the test rows; by default the one in `split`.
 
@@ -98,6 +97,7 @@ def predict_baselines(
         for name, estimator in build_baselines(schema, loss).items():
             predictions[name] = {}
             settings = list_settings(estimator[-1], y, task)
+            chosen: dict[str, Any] = {}
             for row_set, all_folds in folds.items():
                 fold = all_folds[:MAX_TRAINING_ROWS]
                 work = partial(predict_fold, estimator, rows, row_set, fold, task)
@@ -109,7 +109,8 @@ def predict_baselines(
                 losses = [task.row_losses(y[order], each, loss) for each in y_pred]
                 best = np.argmin(losses @ weight[order])
                 predictions[name][row_set] = y_pred[best, np.argsort(order)]
-                estimator[-1].set_params(**settings[best])
+                chosen = settings[best]
+            estimator[-1].set_params(**chosen)
             fitted = fit(estimator, *rows)
             parts = read_parts(tests or split / "test")
             frames = (feature_frame(part, schema) for part in parts)
@@ -246,22 +247,21 @@ def feature_frame(part: pa.Table, schema: Schema) -> pd.DataFrame:
         match column.feature_type:
             case "text":
                 values = pc.utf8_slice_codeunits(values, 0, MAX_CHARACTERS)
-                columns[name] = values.fill_null("").to_numpy(zero_copy_only=False)
+                columns[name] = values.fill_null("").to_numpy()
                 lengths = pc.fill_null(pc.utf8_length(values), 0)
                 columns[f"{name}\x1flength"] = lengths.to_numpy()
             case "datetime":
                 days = pc.divide(as_float64(values, column), 86_400.0)
-                columns[part_name(name, "time")] = days.to_numpy(zero_copy_only=False)
+                columns[part_name(name, "time")] = days.to_numpy()
                 zone = time_zone(column.timezone or "UTC")
                 local = values.to_pandas().dt.tz_convert(zone)
                 for date_part in DATE_PARTS:
                     parts = getattr(local.dt, date_part)
                     columns[part_name(name, date_part)] = parts.astype(np.float64)
             case "number":
-                numbers = as_float64(values, column)
-                columns[name] = numbers.to_numpy(zero_copy_only=False)
+                columns[name] = as_float64(values, column).to_numpy()
             case "category":
-                columns[name] = values.to_numpy(zero_copy_only=False)
+                columns[name] = values.to_numpy()
     if schema.time and len(columns) > 1:
         columns.pop(schema.time, None)
         columns.pop(part_name(schema.time, "time"), None)

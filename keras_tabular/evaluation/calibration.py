@@ -75,18 +75,13 @@ def fit_intervals(
             n_bins,
         )
         expected = np.interp(predicted[held_out], medians, mean_errors)
-        relative_errors[held_out] = np.divide(
-            errors[held_out],
-            expected,
-            out=np.zeros_like(expected),
-            where=expected > 0,
-        )
+        relative_errors[held_out] = errors[held_out] / expected
     # A new row is as likely as each of these rows to have the largest error of all.
     rank = ceil(coverage * (n_rows + 1) - 1e-9)
     covered_error = np.sort(relative_errors)[min(rank, n_rows) - 1]
     removed_square = disagreement * (1 - 1 / len(folds))
-    mean_square = max(np.mean(errors**2), 1e-300)
-    remaining_square = max(1 - removed_square / mean_square, MIN_REMAINING_ERROR**2)
+    removed_share = removed_square / np.mean(errors**2)
+    remaining_square = max(1 - removed_share, MIN_REMAINING_ERROR**2)
     medians, mean_errors = fit_errors(predicted, errors, n_bins)
     half = np.sqrt(remaining_square) * covered_error * mean_errors
     return Intervals(
@@ -151,9 +146,9 @@ def calibrate(
     evaluate = params.evaluate
     rows = Predictions(
         task,
-        y=labels(table, schema)[:, 0],
-        y_pred=oof.unseen.y_pred,
-        weight=row_weights(table, schema),
+        labels(table, schema)[:, 0],
+        oof.unseen.y_pred,
+        row_weights(table, schema),
         costs=evaluate.costs(task),
     )
     chosen = dict[str, Any]()

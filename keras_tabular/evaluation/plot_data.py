@@ -47,8 +47,7 @@ HEADERS = {
 }
 
 Plots = dict[str, tuple[Any, ...]]  # the columns of each file, as in its header
-# The `row_keys` as `row`, and the `line_keys` as `line`.
-Keys = dict[str, np.ndarray]
+Keys = dict[str, np.ndarray]  # see `row_keys`
 
 
 def compute_plots(test: Predictions, importance: dict[str, np.ndarray]) -> Plots:
@@ -86,7 +85,7 @@ def write_plots(
 
     Args:
         plots: The result of `compute_plots`; empty if that failed.
-        keys: Keys of the test rows.
+        keys: The `row_keys` of the test rows.
     """
     files = {"test_rows": kept_test_rows(test, keys)}
     for name, header in HEADERS.items():
@@ -103,26 +102,24 @@ def row_keys(
     folder: Path,
     schema: Schema,
     ignored: Iterable[str] = (),
-) -> np.ndarray:
-    """Return a hash of each row, by which it is found in another table: int64, (rows,).
+) -> Keys:
+    """Hash each row to keys by which it is found in another run: int64, (rows,).
 
-    It depends on the target, the features and the `ignored` columns, in any order.
+    Returns:
+        As `row`, a hash of the target, the features and the `ignored` columns, in any
+        order: it finds the row in another table. As `line`, a hash of its place and its
+        target: in the same table, it is the same if another schema reads other cells
+        differently.
     """
-    names = sorted({schema.target, *schema.features, *ignored})
-    return hash_keys(folder, names)
-
-
-def line_keys(folder: Path, schema: Schema) -> np.ndarray:
-    """Return a hash of the place and the target of each row: int64, (rows,).
-
-    In the same table, it is the same if another schema reads other cells differently.
-    """
-    return hash_keys(folder, [FILE, LINE, schema.target])
-
-
-def hash_keys(folder: Path, names: list[str]) -> np.ndarray:
-    """Hash some columns of each row to a key for a CSV file: int64, (rows,)."""
-    return (stable_row_hashes(folder, names, seed=0) % MAX_KEY).astype(np.int64)
+    columns = {
+        "row": sorted({schema.target, *schema.features, *ignored}),
+        "line": [FILE, LINE, schema.target],
+    }
+    keys = {}
+    for key, names in columns.items():
+        hashes = stable_row_hashes(folder, names, seed=0)
+        keys[key] = (hashes % MAX_KEY).astype(np.int64)
+    return keys
 
 
 def kept_test_rows(test: Predictions, keys: Keys) -> dict[str, Any]:

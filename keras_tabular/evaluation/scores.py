@@ -118,11 +118,11 @@ def score(predictions: Predictions) -> dict[str, float]:
     weights = predictions.weight[None]
     by_weights = scores_by_weights(predictions, weights)
     by_weights |= predictions.custom_scores(weights)
-    scores = {}
-    for key, (value,) in by_weights.items():  # there is one vector of weights
-        if np.isfinite(value):
-            scores[key] = float(value)
-    return scores
+    return {
+        key: float(value)
+        for key, (value,) in by_weights.items()  # there is one vector of weights
+        if np.isfinite(value)
+    }
 
 
 @np.errstate(all="ignore")

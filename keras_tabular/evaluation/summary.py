@@ -59,8 +59,10 @@ def summary_lines(
     if evaluation.predicted_positives:  # a rule has chosen the threshold
         yield format_threshold(evaluation)
     if coverage := evaluation.interval_coverage:
-        mean_width = format_number(coverage.mean_width)
-        yield f"{format_coverage(coverage)}; mean width {mean_width}"
+        yield (
+            f"{format_coverage(coverage)}; mean width"
+            f" {format_number(coverage.mean_width)}"
+        )
 
 
 def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
@@ -92,11 +94,15 @@ def evaluation_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
 def class_warnings(evaluation: Evaluation) -> Iterator[str]:
     """Yield what is wrong with the predicted classes."""
     if evaluation.classes_without_rows:
-        names = format_list(evaluation.classes_without_rows)
-        yield f"no test row is of class {names}: the scores say nothing about it"
+        yield (
+            f"no test row is of class {format_list(evaluation.classes_without_rows)}:"
+            " the scores say nothing about it"
+        )
     if evaluation.classes_not_found:
-        names = format_list(evaluation.classes_not_found)
-        yield f"no test row of class {names} is predicted correctly: its recall is 0"
+        yield (
+            f"no test row of class {format_list(evaluation.classes_not_found)} is"
+            " predicted correctly: its recall is 0"
+        )
     if not evaluation.reaches_rule:
         yield (
             "no threshold reaches the rule of evaluate.threshold; the best one for its"
@@ -124,8 +130,11 @@ def range_warnings(evaluation: Evaluation, task: Task) -> Iterator[str]:
     elif coverage and coverage.low > coverage.nominal:
         yield f"{format_coverage(coverage)}: they are too wide"
     if shares := evaluation.outside_training:
-        columns = ", ".join(f"{name} ({share:.0%})" for name, share in shares.items())
-        yield f"test rows are outside the range of the training rows in {columns}"
+        columns = (f"{name} ({share:.0%})" for name, share in shares.items())
+        yield (
+            "test rows are outside the range of the training rows in"
+            f" {', '.join(columns)}"
+        )
     tolerance = MAX_MISCALIBRATION if task.classes else 0.0
     wrong = []
     for name, measure in evaluation.calibration.items():
@@ -230,12 +239,9 @@ def format_threshold(evaluation: Evaluation) -> str:
     places = {"test": "on the test rows", "cross_validation": "cross-validated"}
     for row_set, place in places.items():
         scores = []
-        for key, label in (
-            ("recall", "recall"),
-            ("precision", "precision"),
-            ("f1", "F1"),
-        ):
-            scores.append(f"{label} {format_number(evaluation.value(row_set, key))}")
+        for label in ("recall", "precision", "F1"):
+            value = evaluation.value(row_set, label.lower())
+            scores.append(f"{label} {format_number(value)}")
         texts.append(f"{', '.join(scores)} {place}")
     return f"Threshold {format_number(evaluation.threshold)}: {'; '.join(texts)}"
 
@@ -260,9 +266,8 @@ def format_duplicates(evaluation: Evaluation) -> Iterator[str]:
     }
     for row_set, place in places.items():
         if rows := evaluation.duplicates.get(row_set):
-            score = format_number(rows.without.get(key))
             yield (
                 f"{rows.equal:,} of {evaluation.rows(row_set):,} {place}, "
                 f"{rows.equal_with_target:,} of them with the same target; "
-                f"{label} without these rows: {score}"
+                f"{label} without these rows: {format_number(rows.without.get(key))}"
             )

@@ -59,7 +59,7 @@ class ScoredPredictions(NamedTuple):
             keys: Metric keys; None for all scores.
         """
         intervals = {}
-        for key in self.values if keys is None else keys:
+        for key in keys or self.values:
             if self.deciding_rows.get(key, 0) < MIN_ROWS_FOR_INTERVAL:
                 continue
             low, high = self._interval(key)
@@ -105,7 +105,7 @@ class ScoredPredictions(NamedTuple):
         """
         rows = self.predictions
         differences = {}
-        for key in self.values if keys is None else keys:
+        for key in keys or self.values:
             n_rows = min(
                 self.deciding_rows.get(key, 0),
                 other.deciding_rows.get(key, 0),

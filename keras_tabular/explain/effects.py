@@ -50,18 +50,17 @@ def column_effects(
     types = {name: schema.columns[name].feature_type for name in important}
     names = [name for name in important if types[name] != "text"]
     names = names[:MAX_COLUMNS]
-    predictions_per_row = 0
-    for name in names:
-        is_category = types[name] == "category"
-        predictions_per_row += MAX_CATEGORIES if is_category else 2  # ends of a step
+    predictions_per_row = sum(
+        MAX_CATEGORIES if types[name] == "category" else 2  # ends of a step
+        for name in names
+    )
     work_per_row = predictions_per_row * multiply_adds
     affordable_rows = int(MAX_MULTIPLY_ADDS / max(work_per_row, 1))
     n_rows = min(MAX_ROWS_FOR_EFFECTS, max(affordable_rows, MIN_ROWS_FOR_EFFECTS))
     has_weight = row_weights(rows, schema) > 0
     rows = rows.filter(pa.array(has_weight))[:n_rows]
     effects = [column_effect(predict_members, rows, name, schema) for name in names]
-    columns = [effect for effect in effects if effect]
-    return {"rows": len(rows), "columns": columns}
+    return {"rows": len(rows), "columns": [*filter(None, effects)]}
 
 
 def column_effect(
@@ -197,7 +196,13 @@ def accumulated_effects(
     low = edges[step]
     high = edges[step + 1]
     changes = predict_with(high) - predict_with(low)  # (rows, outputs, 1 + members)
-    slopes = mean_by_step(changes, step, weight, n_steps)
+    # The mean change of the rows of each step, 0 without rows.
+    sums = np.zeros((n_steps, *changes.shape[1:]))
+    weighted = changes * weight[:, None, None]
+    np.add.at(sums, step, weighted)
+    weights = np.bincount(step, weight, n_steps)
+    divisors = np.where(weights > 0, weights, 1)
+    slopes = sums / divisors[:, None, None]
     rises = np.cumsum(slopes, axis=0)
     curve = np.insert(rises, 0, 0, axis=0)  # (edges, outputs, 1 + members)
     # A row is on the line between the two ends of its step.
@@ -205,29 +210,3 @@ def accumulated_effects(
     rise_in_step = position[:, None, None] * slopes[step]
     at_rows = curve[step] + rise_in_step
     return curve - np.average(at_rows, axis=0, weights=weight)
-
-
-def mean_by_step(
-    changes: np.ndarray,
-    step: np.ndarray,
-    weight: np.ndarray,
-    n_steps: int,
-) -> np.ndarray:
-    """Compute the mean change of the rows of each step, 0 without rows: (steps, ...).
-
-    Args:
-        changes: Change of each prediction, (rows, outputs, 1 + members).
-        step: Number of the step of each row, (rows,).
-        weight: Weight of each row, (rows,).
-
-    Examples:
-        >>> changes = np.array([2.0, 4.0, 5.0])[:, None, None]
-        >>> mean_by_step(changes, np.array([0, 0, 2]), np.ones(3), 3).ravel()
-        array([3., 0., 5.])
-    """
-    sums = np.zeros((n_steps, *changes.shape[1:]))
-    weighted = changes * weight[:, None, None]
-    np.add.at(sums, step, weighted)
-    weights = np.bincount(step, weight, n_steps)
-    divisors = np.where(weights > 0, weights, 1)
-    return sums / divisors[:, None, None]

@@ -112,8 +112,7 @@ def explain(
         contents["errors"] = slices.largest_errors(test_folder, test, schema)
     with log_failure("plots", failures):
         plots = plot_data.compute_plots(test, increases)
-    row_keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
-    keys = {"row": row_keys, "line": plot_data.line_keys(test_folder, schema)}
+    keys = plot_data.row_keys(test_folder, schema, metadata.ignore)
     plot_data.write_plots(metrics / "plots", plots, test, keys)
     for name, content in contents.items():
         write_json(metrics / f"{name}.json", content)
@@ -168,10 +167,10 @@ def training_deviation(
         fold_predictions = np.average(means, axis=0, weights=picks)
         y_pred = np.average(fold_predictions, axis=0, weights=counts)
         scores.append(score(rows._replace(y_pred=y_pred)))
-    always_defined = set.intersection(*(set(values) for values in scores))
     return {
         key: float(np.std([values[key] for values in scores]))
-        for key in sorted(always_defined)
+        for key in sorted(scores[0])
+        if all(key in values for values in scores)
     }
 
 

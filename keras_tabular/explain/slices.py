@@ -133,9 +133,9 @@ def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
     ).select(slice(n_rows))
     task = predictions.task
     return RowSet(
-        name=name,
-        table=table[:n_rows],
-        predictions=predictions,
+        name,
+        table[:n_rows],
+        predictions,
         metric="error" if task.classes else task.main_metric,
         errors=predictions.row_errors,
         baseline_errors=baseline.row_errors,

@@ -99,10 +99,10 @@ class RowCounts(NamedTuple):
         bins = {name: rows + other.bins[name] for name, rows in self.bins.items()}
         return RowCounts(
             bins,
-            rows=self.rows + other.rows,
-            unknown=self.unknown + other.unknown,
-            failed=self.failed + other.failed,
-            groups=self.groups + other.groups,
+            self.rows + other.rows,
+            self.unknown + other.unknown,
+            self.failed + other.failed,
+            self.groups + other.groups,
         )
 
 
@@ -154,11 +154,12 @@ def find_drift(
         name: column_drift(name, trained_on, counts, schema, limits, group_size)
         for name in schema.features
     }
-    by_attribution = sorted(
-        columns.items(),
-        key=lambda item: (not item[1].moved, -item[1].attribution),
+    columns = dict(
+        sorted(
+            columns.items(),
+            key=lambda item: (not item[1].moved, -item[1].attribution),
+        ),
     )
-    columns = dict(by_attribution)
     moved = [name for name, column in columns.items() if column.moved]
     dates = [name for name in moved if schema.columns[name].kind == "datetime"]
     share = sum(columns[name].attribution for name in moved if name not in dates)
@@ -275,8 +276,7 @@ def far_numbers(
         edges = trained_on.summaries[name].edges
         # A constant column has only two edges, and one without values has none.
         if column.kind in NUMBER_KINDS and len(edges) > 2:
-            low = edges[0]
-            high = edges[-1]
+            low, *_, high = edges
             numbers = features[name].to_numpy()
             distance = np.maximum(low - numbers, numbers - high)
             is_far = distance > max(1, by_chance) * (high - low)

@@ -60,9 +60,9 @@ def load_saved_model(
             model.network  # noqa: B018  which can fail for layers from elsewhere
         except Exception as error:  # a file can be wrong in any way
             first_line = str(error).partition("\n")[0] or type(error).__name__
-            problem = truncate(first_line, MAX_LETTERS_OF_KERAS_ERROR)
             raise UserError(
-                f"{path}: Keras cannot load it in safe mode: {problem}",
+                f"{path}: Keras cannot load it in safe mode:"
+                f" {truncate(first_line, MAX_LETTERS_OF_KERAS_ERROR)}",
             ) from None
     model_schema = dict(metadata.table_schema or ())
     changed = [key for key, value in schema or () if model_schema.get(key) != value]

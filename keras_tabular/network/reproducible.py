@@ -484,9 +484,10 @@ class ExactModel:
                 matrices.append(tf.reshape(y, (-1, width)))
             return tf.concat(matrices, axis=1)
 
-        specs = {}
-        for tensor in self.network.inputs:
-            specs[tensor.name] = tf.TensorSpec((None,), tensor.dtype)
+        specs = {
+            tensor.name: tf.TensorSpec((None,), tensor.dtype)
+            for tensor in self.network.inputs
+        }
         function = tf.function(predict_all, autograph=False)
         # A concrete function halves the time for a single row.
         return function.get_concrete_function(specs)

@@ -57,9 +57,10 @@ def stack(model: keras.Model, weights: Sequence[Sequence[np.ndarray]]) -> keras.
         weights: Weights of each member, as `get_weights` returns them.
     """
     n_members = len(weights)
-    stacked_weights = {}
-    for variable, *arrays in zip(model.weights, *weights, strict=True):
-        stacked_weights[id(variable)] = np.stack(arrays)
+    stacked_weights = {
+        id(variable): np.stack(arrays)
+        for variable, *arrays in zip(model.weights, *weights, strict=True)
+    }
     # The tensors that have the axis of members.
     stacked_ids = set()
 

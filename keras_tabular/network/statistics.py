@@ -351,8 +351,10 @@ def summarize_parts(
                     " Set train.imputation to mean or median."
                 )
                 if column.sentinels:
-                    values = format_list(map(str, column.sentinels))
-                    message += f" In data/schema.yaml, its missing_values are {values}."
+                    message += (
+                        " In data/schema.yaml, its missing_values are"
+                        f" {format_list(map(str, column.sentinels))}."
+                    )
                 raise UserError(message)
     for name, summary in summaries.items():
         if not summary.count:

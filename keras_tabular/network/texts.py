@@ -170,7 +170,7 @@ def read_texts(
         if len(part):
             n_characters = MAX_WORD_LENGTH * length // 2
             texts = pc.utf8_slice_codeunits(part[name], 0, n_characters)
-            yield pc.fill_null(texts, "").to_numpy(zero_copy_only=False)
+            yield pc.fill_null(texts, "").to_numpy()
 
 
 class TextEncoder(NamedTuple):

@@ -66,8 +66,9 @@ def score_interval_pictures(comparison: Comparison, task: Task) -> Iterator[Pict
             for model in (MODEL, *evaluation.baselines(row_set)):
                 score = evaluation.score(row_set, key, model)
                 if score and score.interval:
-                    row = score_row(task, model, label, score.value, score.interval)
-                    rows.append(row)
+                    rows.append(
+                        score_row(task, model, label, score.value, score.interval),
+                    )
         rows.sort(key=lambda row: row["name"] != THIS_MODEL)
         if rows:
             metric = evaluation.metric(key)
@@ -247,8 +248,13 @@ def draw_threshold(comparison: Comparison) -> Picture:
     rows = []
     for key, label in labels.items():
         for point in scores:
-            row = {"threshold": point["threshold"], "value": point[key]}
-            rows.append(row | {"series": label})
+            rows.append(
+                {
+                    "threshold": point["threshold"],
+                    "value": point[key],
+                    "series": label,
+                },
+            )
     names = list(labels.values())
     line_colors = [THIS, OTHER, SOFT, "currentColor"]
     dashes = [
@@ -271,17 +277,21 @@ def draw_threshold(comparison: Comparison) -> Picture:
         scores,
         key=lambda point: abs(point["threshold"] - threshold),
     )
-    value = f"the {labels[cost]} is {nearest[cost]:.3g}"
-    note = f"At the threshold {threshold:.3g}, {value}."
+    note = (
+        f"At the threshold {threshold:.3g}, the {labels[cost]} is {nearest[cost]:.3g}."
+    )
     return Picture("Threshold", chart(rows, layers), note)
 
 
 def draw_values(comparison: Comparison) -> Picture:
     """Draw a point for each row of a regression, and the line of exact predictions."""
     rows = comparison.run.read_points("values")
-    true_label = f"True {comparison.run.target}"
     encoding = {
-        "x": quantitative("true value", true_label, scale=NOT_FROM_ZERO),
+        "x": quantitative(
+            "true value",
+            f"True {comparison.run.target}",
+            scale=NOT_FROM_ZERO,
+        ),
         "y": quantitative("predicted value", "Predicted", scale=NOT_FROM_ZERO),
     }
     points = layer(
@@ -306,8 +316,13 @@ def learning_curve(comparison: Comparison) -> Picture | None:
     for key, label in (("train", "training rows"), ("validation", "held-out rows")):
         for point in points:
             if point[key] is not None:
-                row = {"n": point["epoch"], "value": point[key], "series": label}
-                rows.append(row)
+                rows.append(
+                    {
+                        "n": point["epoch"],
+                        "value": point[key],
+                        "series": label,
+                    },
+                )
     if not rows:
         return None
     networks = comparison.files["networks"]

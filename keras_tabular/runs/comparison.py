@@ -87,10 +87,9 @@ def check_base(run: Run, base: Run | None, gate: Gate) -> Iterator[RuleResult]:
         base: The other run; None if there is none.
     """
     for key, share in gate.worse_than_base.items():
-        status: Status
+        status: Status = "pass"
         try:
             if base is None:
-                status = "pass"
                 reason = f"{key}: {_explain_no_base(gate)}"
             else:
                 status, reason = _compare_scores(key, share, run, base)
@@ -215,8 +214,13 @@ def paired_scores(run: Run, base: Run) -> dict[str, PairedScore]:
     base_scored = score_and_resample(base_rows)
     scores = {}
     for key, difference in scored.differences(base_scored).items():
-        deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
-        difference = widen(difference, hypot(*deviations))
+        value, low, high = difference.value, difference.low, difference.high
+        if low < high:  # of a model and the same one, the interval has no width
+            deviations = [each.training_deviation.get(key, 0.0) for each in evaluations]
+            spread = TRAINING_DEVIATIONS * hypot(*deviations)
+            low = value - hypot(low - value, spread)
+            high = value + hypot(high - value, spread)
+            difference = Difference(value=value, low=low, high=high)
         scores[key] = PairedScore(words, base_scored.values[key], difference)
     return scores
 
@@ -260,21 +264,6 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
     )
 
 
-def widen(difference: Difference, deviation: float) -> Difference:
-    """Add an independent standard deviation to the interval of a difference.
-
-    An interval without a width, which is that of a model and the same one, stays as it
-    is.
-    """
-    if difference.low == difference.high:
-        return difference
-    value = difference.value
-    spread = TRAINING_DEVIATIONS * deviation
-    low = value - hypot(difference.low - value, spread)
-    high = value + hypot(difference.high - value, spread)
-    return Difference(value=value, low=low, high=high)
-
-
 def read_test_rows(run: Run) -> tuple[dict[str, np.ndarray], Predictions] | None:
     """Read the test rows that a run has kept, see `kept_test_rows`.
 
@@ -293,12 +282,12 @@ def read_test_rows(run: Run) -> tuple[dict[str, np.ndarray], Predictions] | None
     if threshold is None:
         threshold = evaluation.costs or 0.5
     predictions = Predictions(
-        task=Schema.model_validate(run.schema).learning_task,
-        y=columns["y"],
-        y_pred=np.column_stack(outputs).astype(np.float32),  # as the model predicted
-        weight=columns.get("weight", np.ones(len(rows))),
-        threshold=threshold,
-        group=group,
+        Schema.model_validate(run.schema).learning_task,
+        columns["y"],
+        np.column_stack(outputs).astype(np.float32),  # as the model predicted
+        columns.get("weight", np.ones(len(rows))),
+        threshold,
+        group,
         costs=evaluation.costs,
     )
     return columns, predictions

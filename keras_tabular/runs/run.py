@@ -91,7 +91,12 @@ class Run:
         An empty cell of a column of numbers is None.
         """
         text = self.read(self.metrics / folder / f"{name}.csv")
-        return [_parse_point(row) for row in csv.DictReader(io.StringIO(text))]
+        reader = csv.DictReader(io.StringIO(text))
+        rows: list[dict[str, Any]] = [*reader]
+        for row in rows:
+            for column in row.keys() - TEXT_COLUMNS:
+                row[column] = float(row[column]) if row[column] else None
+        return rows
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -186,12 +191,6 @@ class Run:
                 " `dvc repro` at the root of the project first",
             )
         return self.evaluation
-
-
-def _parse_point(row: dict[str, Any]) -> dict[str, Any]:
-    for column in row.keys() - TEXT_COLUMNS:
-        row[column] = float(row[column]) if row[column] else None
-    return row
 
 
 def parse_or_none(content: Any, section_type: type[SectionT]) -> SectionT | None:

@@ -138,8 +138,9 @@ class InferredColumn:
     def ignore(self, question: str) -> None:
         """Exclude the column from the model, and ask whether that is right."""
         self.is_ignored = True
-        declaration = format_yaml(self.declare())
-        self.questions = [f"{question} If not, move it to columns as {declaration}."]
+        self.questions = [
+            f"{question} If not, move it to columns as {format_yaml(self.declare())}.",
+        ]
 
 
 def infer_columns(sample: Sample, target: str) -> dict[str, InferredColumn]:
@@ -213,8 +214,9 @@ def infer_simple_kind(
         column.questions.append(question)
     texts = [*column.present]
     if not texts or (len(texts) == 1 and not column.has_missing):
-        same = "The same value in every row"
-        column.description = same if texts else "No readable value"
+        column.description = (
+            "The same value in every row" if texts else "No readable value"
+        )
         column.is_ignored = True
         column.is_constant = True
         return
@@ -332,8 +334,9 @@ def infer_date(column: InferredColumn) -> bool:
         f" from {min(dates):{form}} to {max(dates):{form}}"
     )
     if are_clocks:
-        question = "Are these times of day? If not, declare {kind: category}."
-        column.questions.append(question)
+        column.questions.append(
+            "Are these times of day? If not, declare {kind: category}.",
+        )
         return True
     column.questions.append(
         "Will later rows be predicted from earlier ones? Then add time:"
@@ -341,8 +344,9 @@ def infer_date(column: InferredColumn) -> bool:
     )
     is_time = not (column.nullable or column.is_target)
     if is_time and are_in_order(dates) and not BIRTH_NAME.search(column.name):
-        reason = f"the rows are in the order of {column.name}; see its comment"
-        column.split = f"time, since {reason}"
+        column.split = (
+            f"time, since the rows are in the order of {column.name}; see its comment"
+        )
     return True
 
 
@@ -427,8 +431,9 @@ def infer_text(column: InferredColumn) -> None:
     column.description += f"{description}{': ' if are_all else ', such as '}{examples}"
     if column.replace:
         old, new = next(iter(column.replace.items()))
-        question = f"Do {old!r} and {new!r} mean the same?"
-        column.questions.append(f"{question} If not, remove them from replace.")
+        column.questions.append(
+            f"Do {old!r} and {new!r} mean the same? If not, remove them from replace.",
+        )
 
 
 def describe_free_text(counts: Counter[str]) -> str:
@@ -437,8 +442,10 @@ def describe_free_text(counts: Counter[str]) -> str:
         labels = {label.strip() for label in mark.join(counts).split(mark)}
         n_lists = sum(mark in text for text in counts)
         if 2 * n_lists > len(counts) > 3 * len(labels):
-            listed = f"{len(labels)} labels between {mark}, which are read as words"
-            return f", lists of {listed}"
+            return (
+                f", lists of {len(labels)} labels between {mark}, which are read as"
+                " words"
+            )
     words = " ".join(counts).split()
     mean_words = len(words) / len(counts)
     are_varied = counts.total() < MAX_ROWS_PER_TEXT * len(counts)

@@ -206,8 +206,10 @@ def choose_number_format(
         return with_point, []
     if marks == {","}:
         return with_comma, []
-    question = f"Or are the numbers written as {with_comma}? Both formats fit."
-    return with_point, [f"{question} Then set format: {format_yaml(with_comma)}."]
+    return with_point, [
+        f"Or are the numbers written as {with_comma}? Both formats fit. Then set"
+        f" format: {format_yaml(with_comma)}.",
+    ]
 
 
 def infer_date_formats(counts: Counter[str]) -> Reading:
@@ -238,9 +240,12 @@ def infer_date_formats(counts: Counter[str]) -> Reading:
     if not alternatives:
         return Reading(forms, remaining)
     swapped = [alternatives.get(form, form) for form in forms]
-    question = f"Or are the dates written as {' or '.join(swapped)}? Both fit."
     value = format_yaml(swapped if len(swapped) > 1 else swapped[0])
-    return Reading(forms, remaining, [f"{question} Then set format: {value}."])
+    question = (
+        f"Or are the dates written as {' or '.join(swapped)}? Both fit. Then set"
+        f" format: {value}."
+    )
+    return Reading(forms, remaining, [question])
 
 
 def misfits_by_date_format(
@@ -293,11 +298,10 @@ def ask_kind(kind: Kind, form: str | None, misfits: Sequence[str]) -> str:
     if form:
         keys["format"] = form
     replace = format_yaml({misfits[0]: "NEW"})
-    missing = format_yaml([misfits[0]])
     return (
         f"Are these {noun}? Then declare {format_yaml(keys)} in columns, and for"
         f" {len(misfits)} other texts, such as {misfits[0]!r}, replace: {replace} or"
-        f" missing_values: {missing}."
+        f" missing_values: {format_yaml([misfits[0]])}."
     )
 
 

@@ -43,8 +43,10 @@ def ask_about(column: InferredColumn) -> list[str]:
     rows = column.counts.total()
     text, count = column.counts.most_common(1)[0]
     if count >= NEARLY_ALL * rows and not column.is_target:
-        question = f"{count} of {rows} rows are {truncate(text) or 'empty'}."
-        return [f"{question} Is it useful? If not, move it to ignore."]
+        return [
+            f"{count} of {rows} rows are {truncate(text) or 'empty'}. Is it useful? If"
+            " not, move it to ignore.",
+        ]
     questions = ask_missing(column)
     if column.kind in ("category", "text") and not column.is_target:
         questions += ask_group(column, column.present)
@@ -80,8 +82,9 @@ def ask_missing(column: InferredColumn) -> list[str]:
     key = "values"
     if column.kind != "category":
         key = f"replace: {format_yaml({words[0]: 'NEW'})}"
-    advice = f"If not, move it from missing_values to {key}"
-    return [f"{counted_words}: missing? {advice}."]
+    return [
+        f"{counted_words}: missing? If not, move it from missing_values to {key}.",
+    ]
 
 
 def ask_mistakes(column: InferredColumn, cell: str) -> str:
@@ -98,9 +101,10 @@ def ask_mistakes(column: InferredColumn, cell: str) -> str:
             corrected = text.translate(characters)
             if all_parse_as([corrected], column.kind, column.format):
                 replace[text] = corrected
-    missing = column.with_missing(column.mistakes)
-    advice = f"Add replace: {format_yaml(replace)} or {missing}"
-    return f"Is {cell} a mistake? {advice}. Otherwise, dvc repro stops there."
+    return (
+        f"Is {cell} a mistake? Add replace: {format_yaml(replace)} or"
+        f" {column.with_missing(column.mistakes)}. Otherwise, dvc repro stops there."
+    )
 
 
 def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
@@ -124,8 +128,9 @@ def ask_numbers(column: InferredColumn, values: Counter[float]) -> list[str]:
     questions = []
     if missing:
         candidates = " or ".join(f"{value} ({values[value]} rows)" for value in missing)
-        question = f"Does {candidates} mean missing?"
-        questions.append(f"{question} Then add {column.with_missing(missing)}.")
+        questions.append(
+            f"Does {candidates} mean missing? Then add {column.with_missing(missing)}.",
+        )
     present = values.copy()
     for value in missing:
         del present[value]
@@ -197,5 +202,7 @@ def ask_group(column: InferredColumn, counts: Counter[Any]) -> list[str]:
         column.split = f"group, since rows share {name}; see its comment"
     else:
         column.split = f"group if rows with the same {name} belong together"
-    question = f"Do rows with the same {name} belong together?"
-    return [f"{question} Then add group: {format_yaml(name)} above."]
+    return [
+        f"Do rows with the same {name} belong together? Then add group:"
+        f" {format_yaml(name)} above.",
+    ]

@@ -157,8 +157,9 @@ def ask_about_dialect(sample: Sample, files: list[Path], limit: int) -> Dialect:
     sheets = excel.list_sheets(files[0]) if excel.is_excel(files[0]) else []
     if len(sheets) > 1:
         dialect = dialect.model_copy(update={"sheet": sheets[0]})
-        question = f"Is this the right sheet? There are {format_list(sheets)}."
-        sample.questions["sheet"] = question
+        sample.questions["sheet"] = (
+            f"Is this the right sheet? There are {format_list(sheets)}."
+        )
     lines_by_number = defaultdict(list)
     max_lines = LINES_FOR_FORM + limit // len(files)
     for file in files:
@@ -188,12 +189,14 @@ def ask_about_lines(skipped: list[ExtraLine], doubtful: list[ExtraLine]) -> str:
     """Ask whether the skipped lines are no rows, and whether the doubtful ones are."""
     questions = []
     if skipped:
-        places = "; ".join(map(str, skipped))
-        questions.append(f"Not rows: {places}. Is this right?")
+        questions.append(
+            f"Not rows: {'; '.join(map(str, skipped))}. Is this right?",
+        )
     numbers = [line.number for line in skipped]
     for line in doubtful:
-        key = f"skip_lines: {[*numbers, line.number]}"
-        questions.append(f"Is {line} a row? If not, set {key}.")
+        questions.append(
+            f"Is {line} a row? If not, set skip_lines: {[*numbers, line.number]}.",
+        )
     return " ".join(questions)
 
 
@@ -217,10 +220,11 @@ def find_extra_lines(
     width = median(counts[len(counts) // 2 :])
     wide = [number for number, count in enumerate(counts) if count > width / 2]
     n_titles = min(wide, default=0)
-    lines = []
-    for number, cells in head[:n_titles]:
-        if any(cells):
-            lines.append(ExtraLine(number, cells, "a title"))
+    lines = [
+        ExtraLine(number, cells, "a title")
+        for number, cells in head[:n_titles]
+        if any(cells)
+    ]
     _, header = head[n_titles]
     rows = head[n_titles + 1 :]
     names = _texts(header)

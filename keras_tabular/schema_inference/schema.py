@@ -142,8 +142,10 @@ def ask_questions(sample: Sample, columns: dict[str, InferredColumn]) -> None:
         if files != all_files:
             new_names = [new for new in columns if not files & sample.files[new]]
             state = f"named {' or '.join(new_names)}" if new_names else "missing"
-            places = format_list(sorted(all_files - files))
-            column.questions.append(f"Not in {places}. Is it {state} there?")
+            column.questions.append(
+                f"Not in {format_list(sorted(all_files - files))}. Is it {state}"
+                " there?",
+            )
 
 
 def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
@@ -184,9 +186,8 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
             column.format = None
     if MAX_CERTAIN_CLASSES < len(classes) <= MAX_CLASSES and column.kind == "integer":
         other = Multiclass if task is Regression else Regression
-        question = f"Is the task {task.name}?"
         column.questions.append(
-            f"{question} If not, change task above to {other.name}.",
+            f"Is the task {task.name}? If not, change task above to {other.name}.",
         )
     column.description += ". This is the target"
     if column.has_missing:
@@ -198,9 +199,10 @@ def infer_target(column: InferredColumn, rows: int) -> dict[str, Value]:
         positive, negative, is_usual = choose_positive(*rarest)
         keys["positive"] = positive
         if not is_usual:
-            question = f"Is {positive} the class to predict the probability of?"
-            advice = f"If not, set positive: {format_yaml(negative)} above."
-            column.questions.append(f"{question} {advice}")
+            column.questions.append(
+                f"Is {positive} the class to predict the probability of? If not, set"
+                f" positive: {format_yaml(negative)} above.",
+            )
     return keys
 
 
@@ -261,8 +263,9 @@ def parse_sample(
         locate = row_locator([raw.file], sample.reading)
         for failure in sorted(failures):
             if failure.column not in first_cells:
-                place = locate(raw.first_row + failure.row)
-                first_cells[failure.column] = f"{failure.got} ({place})"
+                first_cells[failure.column] = (
+                    f"{failure.got} ({locate(raw.first_row + failure.row)})"
+                )
     return parts, first_cells
 
 

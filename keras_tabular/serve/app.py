@@ -251,8 +251,10 @@ class Service:
         """Predict all rows of a request, or none of them if one fails a check."""
         content_type = request.headers.get("content-type", "")
         if content_type.split(";")[0].strip().lower() != JSON:
-            message = f"Content-Type: expected {JSON}, got {quote(content_type)}"
-            raise HTTPException(415, message)
+            raise HTTPException(
+                415,
+                f"Content-Type: expected {JSON}, got {quote(content_type)}",
+            )
         if trial and not self.has_page:
             raise HTTPException(
                 403,
@@ -275,8 +277,11 @@ class Service:
             async with asyncio.timeout(MAX_WAIT):
                 await self._free.acquire()
         except TimeoutError:
-            message = "too many requests at the same time; try again later"
-            raise HTTPException(503, message, {"Retry-After": "1"}) from None
+            raise HTTPException(
+                503,
+                "too many requests at the same time; try again later",
+                {"Retry-After": "1"},
+            ) from None
 
     async def _predict(self, request: Request, explain: int, trial: bool) -> Response:
         body = await self._receive(request)
@@ -333,8 +338,11 @@ class Service:
     ) -> PredictedColumns:
         """Predict with reasons, one request at a time while others are predicted."""
         if len(features) > MAX_EXPLAINED_ROWS:
-            expected = f"expected at most {MAX_EXPLAINED_ROWS} rows"
-            raise HTTPException(413, f"explain: {expected}, got {len(features)}")
+            raise HTTPException(
+                413,
+                f"explain: expected at most {MAX_EXPLAINED_ROWS} rows, got"
+                f" {len(features)}",
+            )
         async with self._explaining:
             if await request.is_disconnected():  # as a page that has a newer case
                 raise ClientDisconnect

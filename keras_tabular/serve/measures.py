@@ -149,8 +149,11 @@ class AnswerLog:
                 return
         if self.state["error"]:
             self.state["error"] = None
-            lost = f"{self.state['lost_lines']} lines were lost since the start"
-            print(f"--log {self._folder}: is written again; {lost}", file=sys.stderr)
+            print(
+                f"--log {self._folder}: is written again; {self.state['lost_lines']}"
+                " lines were lost since the start",
+                file=sys.stderr,
+            )
 
     def _write_rows(self, rows: list[tuple[Row, Row]]) -> None:
         time = _now()

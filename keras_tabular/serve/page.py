@@ -77,7 +77,6 @@ def _as_cell(value: Any, column: Column) -> Any:
     zone: tzinfo = UTC
     if column.timezone and column_format not in EPOCHS:
         zone = time_zone(column.timezone)
-    time_format = column_format
     if column_format in (ISO, *EPOCHS) or SIMPLE_FORMAT.fullmatch(column_format):
-        time_format = ISO_TIME
-    return datetime.fromtimestamp(value, zone).strftime(time_format)
+        column_format = ISO_TIME
+    return datetime.fromtimestamp(value, zone).strftime(column_format)

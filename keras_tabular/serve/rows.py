@@ -88,8 +88,10 @@ def read_request(body: bytearray, max_rows: int) -> list[Any]:
             ' {"rows": [...]}, with at least one row',
         )
     if len(rows) > max_rows:
-        message = f"the body: expected at most {max_rows:,} rows, got {len(rows):,}"
-        raise HTTPException(413, message)
+        raise HTTPException(
+            413,
+            f"the body: expected at most {max_rows:,} rows, got {len(rows):,}",
+        )
     return rows
 
 

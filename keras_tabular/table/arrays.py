@@ -56,7 +56,7 @@ def _feature_array(values: pa.ChunkedArray, column: Column) -> np.ndarray:
         return numbers.to_numpy(zero_copy_only=False)  # copies if values are missing
     if column.feature_type == "text":
         values = pc.utf8_slice_codeunits(values, 0, MAX_LENGTH)
-    return pc.fill_null(values, "").to_numpy(zero_copy_only=False)
+    return pc.fill_null(values, "").to_numpy()
 
 
 def predict_distinct_rows(predict: Predict, columns: Inputs) -> np.ndarray:

@@ -287,11 +287,11 @@ def _check_part(
         if values.null_count:
             extremes[name].add(None)
     return _PartResult(
-        rows=len(table),
-        failures=failures,
-        sample=sample_rows(table, schema, parts),
-        extremes=extremes,
-        class_rows=class_rows,
+        len(table),
+        failures,
+        sample_rows(table, schema, parts),
+        extremes,
+        class_rows,
     )
 
 
@@ -316,9 +316,7 @@ def _check_empty_and_constant(
 ) -> None:
     """Check for columns without values, and for features with a single value."""
     for name in results[0].extremes:
-        extremes = set()
-        for result in results:
-            extremes |= result.extremes[name]
+        extremes = set().union(*(result.extremes[name] for result in results))
         if extremes == {None}:
             checks[name, "empty_column"].column_rows = n_rows
         elif len(extremes) == 1 and (name, "constant_column") in checks:
@@ -416,12 +414,14 @@ def _refuse_wrong_declaration(
     where = f"custom.py: {row_check.name}"
     undeclared = sorted(set(row_check.columns) - set(schema.columns))
     if undeclared:
-        columns = ", ".join(undeclared)
-        raise UserError(f"{where}: expected declared columns, got {columns}")
+        raise UserError(
+            f"{where}: expected declared columns, got {', '.join(undeclared)}",
+        )
     policies = get_args(RowPolicy)
     if row_check.policy not in policies:
-        expected = expected_one_of(row_check.policy, policies)
-        raise UserError(f"{where}: policy: {expected}")
+        raise UserError(
+            f"{where}: policy: {expected_one_of(row_check.policy, policies)}",
+        )
     if row_check.name in used_names:
         raise UserError(f"{where}: Another check has this name. Rename this one.")
 

@@ -110,12 +110,15 @@ def read_csv(
             if len(cells) != len(header)
         }
         if ragged and not allow_ragged:
-            mistakes = []
-            for number, (expected, got) in ragged.items():
-                place = describe_place(file, batch[number][0])
-                mistakes.append(f"{place}: expected {expected}, got {got}")
-            advice = "If a line is no row, list it in skip_lines of data/schema.yaml."
-            raise UserError(f"{join_mistakes(mistakes)}\n{advice}")
+            mistakes = [
+                f"{describe_place(file, batch[number][0])}: expected {expected}, got"
+                f" {got}"
+                for number, (expected, got) in ragged.items()
+            ]
+            raise UserError(
+                f"{join_mistakes(mistakes)}\nIf a line is no row, list it in skip_lines"
+                " of data/schema.yaml.",
+            )
         columns = {}
         for name in names:
             n = header.index(name) if name in header else len(header)

@@ -130,11 +130,15 @@ def share_explained(
         outcomes: list[Any] = [(y.argmax(axis=1), best, constant.argmax())]
         outcomes += zip(y.T > 0.5, predicted.T > 0.5, constant > 0.5, strict=True)
         return [share_of_errors_avoided(weight, *each) for each in outcomes]
-    share = share_of_variance(y, predicted, constant)
+    variance = np.square(y - constant).sum()
+    residual = np.square(y - predicted).sum()
+    share = float(1 - residual / variance) if variance else 0.0
     is_present = ~np.isnan(values)
     if ordered and is_present.mean() >= MIN_PRESENT:
-        r2 = squared_rank_correlation(values[is_present], y[is_present, 0])
-        share = max(share, r2)
+        ranks = pc.rank_quantile(pa.array(values[is_present])).to_numpy()
+        with np.errstate(invalid="ignore"):  # one value has no correlation
+            correlation = np.corrcoef(ranks, y[is_present, 0])[0, 1]
+        share = max(share, float(np.nan_to_num(correlation**2)))
     return [share]
 
 
@@ -237,18 +241,13 @@ def predict_from_matches(
         array([[3.5],
                [9. ]])
     """
-    target_sums = _sum_of_matches(matches, y * weight[:, None])
-    weight_sums = _sum_of_matches(matches, weight)
-    target_sums += CONSTANT_WEIGHT * constant
-    weight_sums += CONSTANT_WEIGHT
-    return target_sums / weight_sums[:, None]
-
-
-def _sum_of_matches(matches: Matches, values: np.ndarray) -> np.ndarray:
-    """Sum the values of the matches of each row, as a difference of cumulative sums."""
-    sums = values[matches.order].cumsum(axis=0)
+    terms = np.column_stack([y * weight[:, None], weight])
+    # The sum over the matches of a row is a difference of cumulative sums.
+    sums = terms[matches.order].cumsum(axis=0)
     sums = np.insert(sums, 0, 0, axis=0)
-    return sums[matches.last] - sums[matches.first]
+    sums = sums[matches.last] - sums[matches.first]
+    target_sums = sums[:, :-1] + CONSTANT_WEIGHT * constant
+    return target_sums / (sums[:, -1:] + CONSTANT_WEIGHT)
 
 
 def share_of_errors_avoided(
@@ -267,46 +266,8 @@ def share_of_errors_avoided(
     Returns:
         The share, or None if the constant has fewer than `MIN_ERRORS` errors.
     """
-    is_wrong = predicted != classes
     is_avoidable = constant != classes
     if np.count_nonzero(is_avoidable) < MIN_ERRORS:
         return None
-    errors = weight[is_wrong].sum()
+    errors = weight[predicted != classes].sum()
     return float(1 - errors / weight[is_avoidable].sum())
-
-
-def share_of_variance(
-    y: np.ndarray,
-    predicted: np.ndarray,
-    constant: np.ndarray,
-) -> float:
-    """Compute the share of the variance around a constant that predictions explain.
-
-    Examples:
-        >>> y = np.array([1.0, 2.0, 3.0])
-        >>> share_of_variance(y, predicted=np.array([1.0, 2.0, 2.0]), constant=2.0)
-        0.5
-    """
-    variance = np.square(y - constant).sum()
-    if not variance:
-        return 0.0
-    residual = np.square(y - predicted).sum()
-    return float(1 - residual / variance)
-
-
-def squared_rank_correlation(values: np.ndarray, y: np.ndarray) -> float:
-    """Compute the squared correlation of ranks, 0 if a column has one value only.
-
-    Args:
-        values: Values without NaN, shape (rows,).
-        y: Ranks of the target, shape (rows,).
-
-    Examples:
-        >>> y = np.array([0.1, 0.2, 0.3])
-        >>> round(squared_rank_correlation(np.array([1.0, 10.0, 1000.0]), y), 6)
-        1.0
-    """
-    ranks = pc.rank_quantile(pa.array(values)).to_numpy()
-    with np.errstate(invalid="ignore"):  # one value has no correlation
-        correlation = np.corrcoef(ranks, y)[0, 1]
-    return float(np.nan_to_num(correlation**2))

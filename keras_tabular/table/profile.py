@@ -343,10 +343,10 @@ def compare_counts(
 ) -> tuple[float, float]:
     """Compute how far two tables differ in a column, and if chance explains that.
 
-    The distance is their `total_variation`. The p-value is that of two tests together:
-    a chi-squared test of the bins in which at least `MIN_EXPECTED_ROWS` rows are
-    expected, and a binomial test of the other bins, such as missing values or a new
-    category.
+    The distance is the total variation, the share of rows in another bin. The p-value
+    is that of two tests together: a chi-squared test of the bins in which at least
+    `MIN_EXPECTED_ROWS` rows are expected, and a binomial test of the other bins, such
+    as missing values or a new category.
 
     Both tables have fewer independent rows if rows are in groups (Rao and Scott, "The
     analysis of categorical data from complex sample surveys", 1981).
@@ -371,21 +371,9 @@ def compare_counts(
     p_of_rare = binomial_p_value(counts[:, ~is_frequent], table_shares[1])
     # Two tests of each column.
     p_value = min(2 * columns * min(p_of_frequent, p_of_rare), 1.0)
-    return round(total_variation(counts), 9), float(f"{p_value:.9g}")
-
-
-def total_variation(counts: np.ndarray) -> float:
-    """Compute the share of rows in another bin, between two tables.
-
-    Args:
-        counts: Number of rows of each table in each bin, shape (2, bins).
-
-    Examples:
-        >>> round(total_variation(np.array([[50_000, 50_000], [30_000, 70_000]])), 3)
-        0.2
-    """
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return float(np.abs(shares[0] - shares[1]).sum() / 2)
+    first_shares, second_shares = counts / sizes[:, None]
+    distance = float(np.abs(first_shares - second_shares).sum() / 2)
+    return round(distance, 9), float(f"{p_value:.9g}")
 
 
 def chi_squared_p_value(counts: np.ndarray) -> float:

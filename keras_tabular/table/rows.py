@@ -130,8 +130,10 @@ def text_columns(raw: RawRows, columns: Columns) -> pa.Table:
         try:
             texts[name] = as_texts(cells, kind)
         except pa.ArrowInvalid as error:
-            problem = f"expected text in UTF-8, got {cells.type} that is not: {error}"
-            raise UserError(f"{raw.file}, column {name}: {problem}") from None
+            raise UserError(
+                f"{raw.file}, column {name}: expected text in UTF-8, got {cells.type}"
+                f" that is not: {error}",
+            ) from None
     return pa.table(texts)
 
 
@@ -208,8 +210,10 @@ def parse_files(files: list[Path], schema: Schema) -> Iterator[pa.Table]:
         table, failures = parse_rows(raw, texts, schema.columns)
         if failures:
             cell = failures[0].got
-            keys = f"replace: {{{cell}: NEW}} or missing_values: [{cell}]"
-            advice = f"Correct the file, or add {keys} to the column in {SCHEMA}."
+            advice = (
+                f"Correct the file, or add replace: {{{cell}: NEW}} or missing_values:"
+                f" [{cell}] to the column in {SCHEMA}."
+            )
             locate = source.row_locator([raw.file], schema)
             raise_failures(failures, raw.first_row, locate, advice)
         if schema.test_files:

@@ -117,8 +117,10 @@ def check_columns(
     """
     fitted = fit_dialect(file, schema)
     if fitted != schema:
-        note = f"read as {fitted.encoding} with {fitted.delimiter!r}"
-        print(f"warn: {file.name}: {note}", file=sys.stderr)
+        print(
+            f"warn: {file.name}: read as {fitted.encoding} with {fitted.delimiter!r}",
+            file=sys.stderr,
+        )
     types = column_types(file, fitted)
     counts = Counter(types.names)
     declared = {*schema.columns, *schema.ignore}
@@ -138,9 +140,9 @@ def check_columns(
                 advice = "Leave it out of columns"
                 if kinds:
                     advice = f"Set its kind to {' or '.join(kinds)}"
-                problem = f"expected {kind}, got {truncate(str(field.type))}"
                 raise UserError(
-                    f"{file}, column {field.name}: {problem}. {advice} in the schema.",
+                    f"{file}, column {field.name}: expected {kind}, got"
+                    f" {truncate(str(field.type))}. {advice} in the schema.",
                 )
     if schema.skip_lines and has_header(file):
         _warn_about_skipped_lines(file, fitted)
@@ -178,8 +180,10 @@ def _warn_about_skipped_lines(file: Path, dialect: Dialect) -> None:
     lines = csv.skipped_lines(file, dialect)
     texts = [f"{line} ({quote(' '.join(cells))})" for line, cells in lines.items()]
     if texts:
-        skipped = format_list(texts)
-        print(f"warn: {file}: skip_lines leaves out {skipped}", file=sys.stderr)
+        print(
+            f"warn: {file}: skip_lines leaves out {format_list(texts)}",
+            file=sys.stderr,
+        )
 
 
 def column_types(file: Path, dialect: Dialect) -> pa.Schema:
@@ -312,8 +316,9 @@ def _parse_object(text: bytes) -> dict[str, str]:
             object_pairs_hook=unique_keys,
         )
     except json.JSONDecodeError as error:
-        problem = f"no JSON at character {error.colno}: {error.msg}"
-        raise ValueError(f"{EXPECTED_OBJECT}, got {problem}") from None
+        raise ValueError(
+            f"{EXPECTED_OBJECT}, got no JSON at character {error.colno}: {error.msg}",
+        ) from None
     if not isinstance(row, dict):
         raise ValueError(f"{EXPECTED_OBJECT}, got {quote(text.decode().strip())}")
     may_have_surrogates = b"\\u" in text or b"\xed" in text  # as an escape, or as bytes

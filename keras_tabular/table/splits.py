@@ -85,8 +85,9 @@ def find_duplicates(
     repeated = np.count_nonzero(first_equal != np.arange(n_rows))
     message = f"{repeated:,} of {n_rows:,} rows repeat the features of an earlier row."
     if split.duplicates == "auto" and repeated > MAX_SHARE_REPEATED * n_rows:
-        advice = "These are too many to be copies: each is drawn by itself."
-        return None, f"warn: {message} {advice}"
+        return None, (
+            f"warn: {message} These are too many to be copies: each is drawn by itself."
+        )
     return first_equal, f"{message} They join its subset and its fold."
 
 
@@ -119,14 +120,14 @@ def assign_rows(
     else:
         subset, fold_keys = apply_rule(folder, split, schema)
         rng = np.random.RandomState(split.seed)
-        rows = []
-        for number in range(len(SUBSETS)):
-            subset_rows = np.flatnonzero(subset == number).astype(np.int32)
-            rows.append(rng.permutation(subset_rows))
+        rows = [
+            rng.permutation(np.flatnonzero(subset == number).astype(np.int32))
+            for number in range(len(SUBSETS))
+        ]
     if not len(rows[TRAIN]) or not len(rows[TEST]):
-        sizes = f"{len(rows[TRAIN])} training rows and {len(rows[TEST])} test rows"
         raise UserError(
-            f"split.by: {split.by} gives {sizes}. Expected at least one row in both.",
+            f"split.by: {split.by} gives {len(rows[TRAIN])} training rows and"
+            f" {len(rows[TEST])} test rows. Expected at least one row in both.",
         )
     return Assignment(rows, fold_keys)
 
@@ -317,9 +318,9 @@ def by_name(names: list[str], column: str) -> np.ndarray:
     """
     unknown = sorted(repr(name) for name in set(names) - set(SUBSETS))
     if unknown:
-        expected = format_list(SUBSETS)
         raise UserError(
-            f"column {column}: expected {expected}, got {format_list(unknown)}",
+            f"column {column}: expected {format_list(SUBSETS)}, got"
+            f" {format_list(unknown)}",
         )
     return np.array([SUBSETS.index(name) for name in names], np.int8)
 

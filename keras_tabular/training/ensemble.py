@@ -165,8 +165,7 @@ def find_candidates(setup: Setup, snapshots: list[Snapshot]) -> EnsembleCandidat
         if len(rows):
             row_losses = setup.weighted_losses(rows, predictions[name])
         else:
-            last_logs = [snapshot.history[-1] for snapshot in same]
-            val_losses = [logs.get("val_loss", 0.0) for logs in last_logs]
+            val_losses = [each.history[-1].get("val_loss", 0.0) for each in same]
             row_losses = np.array([np.mean(val_losses)])
         losses.setdefault(same[0].architecture, {})[name] = row_losses
     return EnsembleCandidates(rows, predictions, losses)
@@ -222,9 +221,9 @@ def weigh(
     weights: dict[str, float],
 ) -> np.ndarray:
     """Add up the predictions of names with their weights."""
-    weighted = []
-    for name, weight in weights.items():
-        weighted.append(np.float32(weight) * predictions[name])
+    weighted = [
+        np.float32(weight) * predictions[name] for name, weight in weights.items()
+    ]
     return np.sum(weighted, axis=0)
 
 
@@ -361,9 +360,7 @@ def build_record(
     combination = None
     if setup.train.folds > 1:
         named = group_by(snapshots, "name")
-        folds = {}
-        for name in weights:
-            folds[name] = tuple(member.fold for member in named[name])
+        folds = {name: tuple(member.fold for member in named[name]) for name in weights}
         target_range = (0.0, 1.0) if setup.task.classes else statistics.target_range
         combination = Ensemble(weights=weights, folds=folds, target_range=target_range)
     # As tests have shown on the CPUs of these machines.
@@ -496,17 +493,17 @@ def describe_architecture(
 ) -> dict[str, Any]:
     """Describe an architecture, and the loss and the weight of its snapshots."""
     named = group_by(snapshots, "name")
-    members = [each for each in snapshots if each.name in ensemble.weights]
     weights = {name: ensemble.weights.get(name, 0.0) for name in named}
-
-    def rank(name: str) -> tuple[float, float]:
-        loss = ensemble.losses.get(name, 0)
-        return round_for_comparison(loss), -weights[name]
-
-    best = min(named, key=rank)
+    best = min(
+        named,
+        key=lambda name: (
+            round_for_comparison(ensemble.losses.get(name, 0)),
+            -weights[name],
+        ),
+    )
     return {
         "weight": sum(weights.values()),
-        "members": len(members),
+        "members": sum(each.name in ensemble.weights for each in snapshots),
         "loss": ensemble.losses.get(best),
         "stacked": architecture.is_stackable,
         "params": architecture.params.model_dump(),
@@ -534,9 +531,8 @@ def write_curve(
     same = group_by(snapshots, "architecture")[architecture]
     longest = group_by(same, "name")[same[-1].name]
     histories = [snapshot.history for snapshot in longest]
-    rounds = []
-    for logs in zip_longest(*histories):
-        rounds.append([log for log in logs if log])  # some networks stop early
+    # Some networks stop early.
+    rounds = [[*filter(None, logs)] for logs in zip_longest(*histories)]
     columns = {
         "epoch": [logs[0]["epoch"] for logs in rounds],
         "train": [mean(logs, "loss") for logs in rounds],

@@ -8,7 +8,9 @@
 2. `read_fold_keys` reads that column.
 3. `draw_folds` turns keys into folds, numbers from 0: without keys it deals the rows to
    the folds (`deal_rows`), with integer keys it deals whole groups (`deal_groups`), and
-   with times each fold is a period (`cut_periods`).
+   with times each fold is a period (`number_periods`) with nearly the same number of
+   rows. If a fold would get no row, since there are few different times, the periods
+   have nearly the same number of different times instead.
 """
 
 from pathlib import Path
@@ -72,7 +74,9 @@ def draw_folds(
     distinct_keys, group = np.unique(all_keys, return_inverse=True)
     check_count(folds, len(distinct_keys), "groups or times of training rows")
     if np.issubdtype(all_keys.dtype, np.floating):  # times
-        row_folds = cut_periods(all_keys, group, folds)
+        row_folds = number_periods(all_keys, folds)
+        if len(np.unique(row_folds)) < folds:
+            row_folds = (group * folds // len(distinct_keys)).astype(np.int32)
     else:
         row_folds = deal_groups(np.concatenate(classes), group, folds, seed)
     ends = np.cumsum([len(part) for part in keys])
@@ -142,33 +146,6 @@ def deal_groups(
     # Each group is dealt like one row.
     (group_folds,) = deal_rows([dealing_order], folds, seed)
     return group_folds[group]
-
-
-def cut_periods(
-    times: np.ndarray,
-    rank: np.ndarray,
-    folds: int,
-) -> np.ndarray:
-    """Return the fold of each row, int32, where each fold is a period.
-
-    The periods have nearly equal numbers of rows. If a fold would get no row, since
-    there are few different times, the periods have nearly equal numbers of different
-    times instead.
-
-    Args:
-        times: For each row the share of the rows that are earlier, from 0 to 1, shape
-            (rows,).
-        rank: Rank of the row's time among the different times, from 0, shape (rows,).
-
-    Examples:
-        >>> cut_periods(np.array([0.0, 0.5, 0.25]), np.array([0, 2, 1]), 2).tolist()
-        [0, 1, 0]
-    """
-    row_folds = number_periods(times, folds)
-    if len(np.unique(row_folds)) < folds:
-        n_times = rank.max() + 1
-        row_folds = (rank * folds // n_times).astype(np.int32)
-    return row_folds
 
 
 def number_periods(times: np.ndarray, count: int) -> np.ndarray:

@@ -88,11 +88,12 @@ class Gain(NamedTuple):
         """Return whether one of the shares is at least as large."""
         return self.of_loss >= least.of_loss or self.of_explained >= least.of_explained
 
-    def __str__(self) -> str:
-        """Format both shares."""
+    def compare(self, least: Self) -> str:
+        """Say that both shares are less than the least ones."""
         return (
-            f"{self.of_loss:.1%} of the loss ({self.of_explained:.1%} of what is"
-            " explained)"
+            f"gained {self.of_loss:.1%} of the loss, less than {least.of_loss:.0%}, and"
+            f" {self.of_explained:.1%} of what is explained, less than"
+            f" {least.of_explained:.0%}"
         )
 
 
@@ -104,9 +105,10 @@ def is_above_noise(values: np.ndarray) -> bool:
 
 
 # The least gain of a cycle, of the ensemble or of an architecture alone, that makes
-# another cycle worth its steps, which are twice as many as in the last one.
-MIN_GAIN = Gain(of_loss=0.02, of_explained=0.05)
-MIN_OWN_GAIN = Gain(of_loss=0.05, of_explained=0.10)
+# another cycle worth its steps, which are twice as many as in the last one: see
+# benchmarks/RESULTS.md.
+MIN_GAIN = Gain(of_loss=0.02, of_explained=0.03)
+MIN_OWN_GAIN = Gain(of_loss=0.05, of_explained=0.06)
 
 
 def fit(
@@ -219,8 +221,10 @@ def train_to_snapshot(
     file = f"{network.architecture}-{network.number}-{len(network.history)}"
     snapshot = checkpoints.load(file) if checkpoints else None
     if snapshot:
-        epochs = snapshot.epochs - network.epochs
-        report_progress(epochs, f"{file}, from its checkpoint")
+        report_progress(
+            snapshot.epochs - network.epochs,
+            f"{file}, from its checkpoint",
+        )
         return snapshot
     fold = setup.rows_of_fold(network.fold)
     with TRACING:  # Keras's seed is global too
@@ -284,8 +288,9 @@ def train_round(
     """Train a network for a cycle or an epoch.
 
     Returns:
-        The network with the logs of the round in its history, and with its outputs for
-        all held-out rows, also for those of the table validation.
+        The network with its outputs for all held-out rows, also for those of the table
+        validation; and with the logs of the round in its history: the loss and, of the
+        held-out rows, the scores by Keras's names.
     """
     architecture = setup.architectures[network.architecture]
     trainer = architecture.trainer
@@ -294,7 +299,14 @@ def train_round(
     steps = architecture.steps_in(number)
     loss = trainer.train(compiled, fold.learnt, seed, steps)
     outputs = trainer.predict(compiled, fold.held_out)
-    logs = {"loss": loss} | score_held_out(setup, fold, outputs)
+    logs = {"loss": loss}
+    if len(fold.y):
+        predictions = outputs[: len(fold.y)]
+        losses = setup.losses(fold.y, predictions)
+        logs["val_loss"] = float((fold.weight * losses).mean())
+        if setup.task.classes:  # for early stopping
+            is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
+            logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
     epoch = architecture.epochs_after(number + 1)
     if not all(map(math.isfinite, logs.values())):
         values = ", ".join(f"{name} {value}" for name, value in logs.items())
@@ -310,23 +322,6 @@ def train_round(
     logs["epoch"] = epoch
     history = [*network.history, logs]
     return network._replace(history=history, epochs=epoch, outputs=outputs)
-
-
-def score_held_out(
-    setup: Setup,
-    fold: FoldRows,
-    outputs: np.ndarray,
-) -> Logs:
-    """Compute the scores of the held-out rows, if there are any, by Keras's names."""
-    if not len(fold.y):
-        return {}
-    predictions = outputs[: len(fold.y)]
-    losses = setup.losses(fold.y, predictions)
-    logs = {"val_loss": float((fold.weight * losses).mean())}
-    if setup.task.classes:  # for early stopping
-        is_right = setup.task.row_scores(fold.y, predictions, threshold=0.5)
-        logs["val_accuracy"] = float(np.average(is_right, weights=fold.weight))
-    return logs
 
 
 def has_improved(best: Logs, last: Logs, stopping: EarlyStopping) -> bool:
@@ -412,7 +407,7 @@ def why_finished(
             endings[name] = "fell behind another architecture"
         elif not (gain.reaches(MIN_GAIN) or own_gain.reaches(MIN_OWN_GAIN)):
             endings[name] = (
-                f"gained {own_gain}, less than {MIN_OWN_GAIN},"
-                f" and the ensemble {gain}, less than {MIN_GAIN}"
+                f"{own_gain.compare(MIN_OWN_GAIN)};"
+                f" all networks together {gain.compare(MIN_GAIN)}"
             )
     return endings

@@ -292,7 +292,7 @@ def resolve_auto(
     learning_rate = task.learning_rate
     if is_small:
         learning_rate /= 2
-    max_steps = 4_000 if is_small else 5_000  # six or seven cycles
+    max_steps = 4_000 if is_small else 10_000  # six or eight cycles
     if is_wide or n_rows > 50_000:
         max_steps = 2_000
     for network in content["networks"].values():

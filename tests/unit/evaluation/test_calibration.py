@@ -368,6 +368,27 @@ def test_the_trees_end_before_they_learn_noise(tmp_path: Path) -> None:
     assert np.ptp(y_pred["gradient_boosting"]["test"]) < 0.1
 
 
+def test_each_row_set_chooses_between_all_losses(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Poisson's loss, which the first one chooses here, is not the only one then."""
+    monkeypatch.setattr(baselines, "ROUNDS", (1, 15))
+    rng = np.random.default_rng(0)
+    x = rng.random(400)
+    table = pa.table({"x": x, "y": rng.poisson(np.exp(8 * x - 5))})
+    for part in ("train", "validation", "test"):
+        write_parts(tmp_path / part, [table])
+    fold = np.arange(400) // 100
+    schema = build_schema("regression")
+    y_pred = [
+        baselines.predict_baselines(tmp_path, folds, schema, "auto")
+        for folds in ({CV: fold}, {CV: fold, "again": fold})
+    ]
+    once, twice = (each["gradient_boosting"]["test"] for each in y_pred)
+    np.testing.assert_array_equal(once, twice)
+
+
 def test_a_date_of_any_year_is_divided_into_parts() -> None:
     schema = build_schema("binary", until={"kind": "datetime", "nullable": True})
     timestamps = pa.array([None, "9999-12-31T12:00:00"]).cast(pa.timestamp("us"))

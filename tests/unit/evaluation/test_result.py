@@ -31,7 +31,7 @@ from keras_tabular.explain.slices import slice_scores
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.table.arrays import Inputs, Predict, labels
 from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
-from keras_tabular.table.parquet import write_part, write_parts
+from keras_tabular.table.parquet import FILE, LINE, write_part, write_parts
 from keras_tabular.tasks.task import TASKS, Task
 from tests.helpers import (
     BINARY,
@@ -314,17 +314,18 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
     tmp_path: Path,
 ) -> None:
-    table = pa.table({"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]})
+    places = {FILE: ["t.csv", "t.csv"], LINE: [2, 3]}
+    table = pa.table({"a": [0.5, 1.5], "b": [1, 2], "y": [0, 1]} | places)
     keys = []
     for names, schema in (
         ("aby", build_schema("binary", a="real", b="integer")),
         ("yba", build_schema("binary", b="integer", a="real")),
     ):
         folder = tmp_path / names
-        write_part(folder, 0, table.select(list(names)))
+        write_part(folder, 0, table.select([*names, *places]))
         for ignored in ([], ["b"]):
             trained = schema.without(ignored)
-            row_keys = plot_data.row_keys(folder, trained, ignored)
+            row_keys = plot_data.row_keys(folder, trained, ignored)["row"]
             keys.append(tuple(row_keys.tolist()))
     assert len(set(keys)) == 1
 
