@@ -18,9 +18,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from pkgutil import resolve_name
 from time import monotonic
@@ -47,11 +46,10 @@ SUBMITTED_PER_WORKER = 2  # items, so that a worker finds its next one at once
 SECONDS_BETWEEN_UPDATES = 0.1  # of the line in a terminal
 SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
 CLEAR_ROW = "\r\x1b[K"  # of a terminal
-# The process of `call_in_new_process` that waits for a call, if there is one: its
-# origin, the number of its calls and its pool. A fork of this process does not have it.
-IDLE_PROCESSES: list[tuple[Any, int, Any]] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=IDLE_PROCESSES.clear)
+# The process of `call_in_new_process` that waits for a call, by its origin. A process
+# that is no longer here ends by itself.
+IDLE_PROCESS: dict[tuple[Any, ...], Any] = {}
+CALLS = count()  # of `call_in_new_process`
 
 
 def worker_count() -> int:
@@ -183,6 +181,9 @@ def call_in_new_process(function: str, *args: Any, is_reusable: bool = True) -> 
     for another call for a while, since importing TensorFlow takes longer than a small
     training. Calls from several threads have a process each.
 
+    The reusable executor of loky would be the one of joblib as well, which fails if it
+    meets the process of another caller there.
+
     Args:
         function: Name of the function, such as `package.module:function`. Its
             arguments, result and exceptions are pickled.
@@ -190,27 +191,26 @@ def call_in_new_process(function: str, *args: Any, is_reusable: bool = True) -> 
     """
     from joblib.externals.loky import ProcessPoolExecutor
 
-    origin = Path.cwd(), [*sys.path], dict(os.environ)
-    pool = None
-    with suppress(IndexError):
-        pool_origin, n_calls, pool = IDLE_PROCESSES.pop()
-        if pool_origin != origin or n_calls == CALLS_PER_PROCESS:
-            pool.shutdown(kill_workers=True)
-            pool = None
-    if pool is None:
-        n_calls = 0
+    origin = (
+        os.getpid(),  # a fork of this process does not have its processes
+        Path.cwd(),
+        next(CALLS) // CALLS_PER_PROCESS,
+        is_reusable or object(),
+        *sys.path,
+        *os.environ.items(),
+    )
+    process = IDLE_PROCESS.pop(origin, None)
+    if not process:
+        IDLE_PROCESS.clear()
         one_blas_thread = {"OPENBLAS_NUM_THREADS": "1"}
-        pool = ProcessPoolExecutor(1, timeout=MAX_IDLE_SECONDS, env=one_blas_thread)
-    is_idle = False
+        process = ProcessPoolExecutor(1, timeout=MAX_IDLE_SECONDS, env=one_blas_thread)
     try:
-        result = pool.submit(_call_by_name, function, args).result()
-        is_idle = is_reusable and not IDLE_PROCESSES
-        return result
-    finally:
-        if is_idle:
-            IDLE_PROCESSES.append((origin, n_calls + 1, pool))
-        else:
-            pool.shutdown(kill_workers=True)
+        result = process.submit(_call_by_name, function, args).result()
+    except BaseException:  # also if the caller is interrupted
+        process.shutdown(kill_workers=True)
+        raise
+    IDLE_PROCESS[origin] = process
+    return result
 
 
 def _call_by_name(name: str, args: tuple[Any, ...]) -> Any:
