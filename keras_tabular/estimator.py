@@ -1,8 +1,7 @@
 """Estimators for scikit-learn: the training of the pipeline, for a data frame."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,11 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_tabular.api import FRAME, Model, frame_as_file
 from keras_tabular.config.params import Params, find_mistakes
@@ -43,7 +38,12 @@ from keras_tabular.schema_inference.schema import ask_questions
 from keras_tabular.table.checks import check_of_cell, declared_checks, failed_cells
 from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FOLD_KEY, origin_names, write_part
-from keras_tabular.table.rows import parse_files
+from keras_tabular.table.rows import (
+    Failure,
+    cell_failures,
+    parse_files,
+    raise_failures,
+)
 
 PARAMS_OF_A_PROJECT = Path(__file__).with_name("new_project") / "files/params.yaml"
 BUILD_OF_A_PROJECT = "keras_tabular.new_project.files.network:build"
@@ -54,15 +54,6 @@ KINDS_OF_TARGETS = {"b": "boolean", "i": "integer", "u": "integer", "f": "real"}
 # statistics from the first rows alone.
 MAX_ROWS_IN_ORDER = 100_000
 MAX_LOADED_MODELS = 4
-
-
-@contextmanager
-def value_errors() -> Iterator[None]:
-    """Raise `ValueError` for a `UserError` in the block, as scikit-learn expects."""
-    try:
-        yield
-    except UserError as error:
-        raise ValueError(str(error)) from None
 
 
 @lru_cache(MAX_LOADED_MODELS)
@@ -124,10 +115,10 @@ class TabularEstimator(BaseEstimator):
         for name, value in params.items():
             parameter, *keys = name.split("__")
             if parameter == "networks" and keys:
-                section = changes.setdefault(parameter, deepcopy(self.networks or {}))
-                for key in keys[:-1]:
-                    section = section.setdefault(key, {})
-                section[keys[-1]] = value
+                for key in reversed(keys):
+                    value = {key: value}
+                networks = changes.get(parameter, self.networks)
+                changes[parameter] = update_section(networks or {}, value)
             else:
                 changes[name] = value
         return super().set_params(**changes)
@@ -153,20 +144,34 @@ class TabularEstimator(BaseEstimator):
             ValueError: The columns are not those of the schema, a cell does not fit its
                 column, or a parameter is wrong.
         """
-        with value_errors(), scratch_folder() as name:
+        with scratch_folder() as name:
             folder = Path(name)
-            frame = self._to_frame(X, y, is_fit=True)
-            target = getattr(y, "name", None) or "target"
+            frame = self._to_frame(X, is_fit=True)
+            y_name = getattr(y, "name", None) or "target"
             y = self._check_target(y)
             check_consistent_length(frame, y, sample_weight, groups)
-            frame, schema = self._add_target(frame, target, y, sample_weight)
+            frame, schema = self._add_target(frame, y, y_name, sample_weight)
             params = self._parse_params(schema, groups)
             order = write_rows(folder / "train", frame, schema, params, groups)
-            self._content = self._train(folder, schema, params)
-            oof = OutOfFold.read(folder / "oof").unseen
+            call_in_new_process(
+                "keras_tabular.training.train:train_to_folder",
+                folder,
+                schema,
+                params.train,
+                self.build or BUILD_OF_A_PROJECT,
+                self.verbose,
+                is_reusable=not self.build,  # whose module may change
+            )
+            networks = folder / "networks.keras"
+            record = TrainingRecord.from_file(networks, networks.read_bytes())
+            oof = OutOfFold.read(folder / "oof")
+            metadata = calibrate(record, oof, folder / "train", schema, params)
+            model = folder / "model.keras"
+            replace_metadata(networks, model, metadata)
+            self._content = model.read_bytes()
         self.schema_ = schema.without(params.train.ignore)
-        predictions = np.empty_like(oof.all_rows)
-        predictions[order[: len(predictions)]] = oof.all_rows
+        predictions = np.empty_like(oof.unseen.all_rows)
+        predictions[order[: len(predictions)]] = oof.unseen.all_rows
         self.oof_predictions_ = self._arrange(predictions)
         return self
 
@@ -185,7 +190,7 @@ class TabularEstimator(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write the model to a `.keras` file, as all commands read it."""
         check_is_fitted(self)
-        with value_errors(), atomic_write(Path(path)) as file:
+        with atomic_write(Path(path)) as file:
             file.write_bytes(self._content)
 
     @property
@@ -200,7 +205,6 @@ class TabularEstimator(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
 
@@ -213,68 +217,54 @@ class TabularEstimator(BaseEstimator):
         task = self.schema_.learning_task
         if not task.classes:
             return y_pred[:, 0].astype(np.float64)
-        order = [task.classes.index(label) for label in self._labels]
+        order = [task.classes.index(label) for label in self.classes_.tolist()]
         probabilities = task.probabilities(y_pred)[:, order]
         # Those of several classes are float32, whose sum is not quite 1.
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def _to_frame(
-        self,
-        X: Any,
-        y: Any = "no_validation",
-        *,
-        is_fit: bool = False,
-    ) -> pd.DataFrame:
+    def _to_frame(self, X: Any, *, is_fit: bool = False) -> pd.DataFrame:
         """Check X, and return it as a data frame that has texts as names of columns."""
         if hasattr(X, "to_pandas"):
             X = X.to_pandas()
-        is_array = not isinstance(X, pd.DataFrame)
-        if is_array:
-            X = check_array(
+        is_frame = isinstance(X, pd.DataFrame)
+        if is_fit or not is_frame:
+            X = validate_data(
+                self,
                 X,
+                reset=is_fit,
+                skip_check_array=is_frame,
                 dtype=None,
                 ensure_all_finite=False,
                 ensure_min_samples=2 if is_fit else 1,
-                estimator=self,
-                input_name="X",
             )
-            X = pd.DataFrame(X)
-        names = [str(name) for name in X.columns]
-        if is_fit or is_array:
-            validate_data(self, X, y, reset=is_fit, skip_check_array=True)
-        if is_fit:
-            self._names = names
-        elif is_array:
-            names = self._names
-        return X.set_axis(names, axis=1)
+        if not is_frame:
+            X = pd.DataFrame(X, columns=getattr(self, "feature_names_in_", None))
+        return X.set_axis([str(name) for name in X.columns], axis=1)
 
     def _add_target(
         self,
         frame: pd.DataFrame,
-        target: Any,
         y: np.ndarray,
+        y_name: Any,
         sample_weight: Any,
     ) -> tuple[pd.DataFrame, Schema]:
         """Add the target and the weights to the features, and find the schema."""
-        declared = self.schema
-        if declared is None:
-            target = unused_name(frame, target)
-            declaration: dict[str, Any] = {
-                "kind": KINDS_OF_TARGETS.get(y.dtype.kind, "category")
-            }
+        schema = self.schema
+        if schema is None:
             content = infer_features(frame)
-            content["columns"][target] = declaration
-            content |= {"source": FRAME, "target": target, "task": "regression"}
+            target = {"kind": KINDS_OF_TARGETS.get(y.dtype.kind, "category")}
+            content["target"] = unused_name(frame, y_name)
+            content["columns"][content["target"]] = target
+            content["task"] = "regression"
             if is_classifier(self):
-                labels = np.unique(y if y.dtype.kind in "biu" else y.astype(str))
-                declaration["values"] = labels.tolist()
+                target["values"] = np.unique(y).tolist()
                 content["task"] = "multiclass"
-                if len(labels) == 2:
-                    content |= {"task": "binary", "positive": labels[1].item()}
+                if len(target["values"]) == 2:
+                    content |= {"task": "binary", "positive": target["values"][1]}
         else:
-            if not isinstance(declared, Schema):
-                declared = load_schema(Path(declared))
-            content = declared.model_dump()
+            if not isinstance(schema, Schema):
+                schema = load_schema(Path(schema))
+            content = schema.model_dump()
         added = {content["target"]: y}
         if sample_weight is not None:
             weight = unused_name(frame, "sample_weight")
@@ -285,58 +275,37 @@ class TabularEstimator(BaseEstimator):
         if bool(schema.classes) is not is_classifier(self):
             name = type(self).__name__
             raise UserError(f"schema: {name} is not for the task {schema.task}")
-        self._labels = [*schema.classes]
-        if declared and schema.classes:
-            self.classes_ = np.unique(self._labels)
-            self._labels = self.classes_.tolist()
+        if schema.classes:
+            self.classes_ = np.unique(schema.classes)
         return frame.assign(**added), schema
 
     def _parse_params(self, schema: Schema, groups: Any) -> Params:
         """Return the sections of params.yaml, with the parameters of this estimator."""
+        parameters = {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if value is not None
+        }
         content = read_yaml(PARAMS_OF_A_PROJECT)
-        parameters = self.get_params(deep=False)
-        set_keys = {key for key, value in parameters.items() if value is not None}
-        for section in (content["train"], content["evaluate"]):
-            changes = {key: parameters[key] for key in set_keys.intersection(section)}
-            update_section(section, changes)
+        for name in ("train", "evaluate"):
+            section = content[name]
+            changes = {key: parameters[key] for key in section.keys() & parameters}
+            content[name] = update_section(section, changes)
+        is_by_time = schema.time and groups is None
+        content["split"]["by"] = "time" if is_by_time else "random"
         params = parse_section(content, Params, type(self).__name__)
-        by = "time" if schema.time and groups is None else "random"
-        split = params.split.model_copy(update={"by": by})
-        params = params.model_copy(update={"split": split})
-        mistakes = [*find_mistakes(params, schema)]
-        if mistakes:
+        if mistakes := [*find_mistakes(params, schema)]:
             raise UserError("\n".join(mistakes))
         return params
 
-    def _train(self, folder: Path, schema: Schema, params: Params) -> bytes:
-        """Train on the rows in a folder, and return the content of the model's file."""
-        call_in_new_process(
-            "keras_tabular.training.train:train_to_folder",
-            folder,
-            schema,
-            params.train,
-            self.build or BUILD_OF_A_PROJECT,
-            self.verbose,
-            is_reusable=not self.build,  # whose module may change
-        )
-        networks = folder / "networks.keras"
-        record = TrainingRecord.from_file(networks, networks.read_bytes())
-        oof = OutOfFold.read(folder / "oof")
-        metadata = calibrate(record, oof, folder / "train", schema, params)
-        model = folder / "model.keras"
-        replace_metadata(networks, model, metadata)
-        return model.read_bytes()
-
     def _predict(self, X: Any, n_reasons: int = 0) -> pd.DataFrame:
         check_is_fitted(self)
-        with value_errors():
-            frame = self._to_frame(X)
-            ignored = [name for name in frame if name in self.schema_.ignore]
-            features = frame.drop(columns=ignored)
-            model = Model(load_once(self._content))
-            if n_reasons:
-                return model.explain(features, n_reasons)
-            return model.predict(features)
+        frame = self._to_frame(X)
+        features = frame.drop(columns=[*self.schema_.ignore], errors="ignore")
+        model = Model(load_once(self._content))
+        if n_reasons:
+            return model.explain(features, n_reasons)
+        return model.predict(features)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -356,9 +325,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class of each row, shape (rows,)."""
-        predicted = self._predict(X)["predicted"]
-        classes = dict(zip(self._labels, self.classes_, strict=True))
-        return np.array([classes[label] for label in predicted], self.classes_.dtype)
+        return self._predict(X)["predicted"].to_numpy(self.classes_.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each class, shape (rows, classes)."""
@@ -366,12 +333,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return self._arrange(predictions.to_numpy())
 
     def _check_target(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
+        labels = pd.Series(column_or_1d(y, warn=True)).infer_objects()
+        if labels.isna().any():
+            raise UserError("y: expected a class in every row, got a missing value")
+        y = labels.to_numpy()
         check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
+        if len(np.unique(y)) < 2:
             raise UserError(f"y: expected two or more classes, got one class: {y[0]}")
+        if y.dtype.kind not in KINDS_OF_TARGETS:
+            return y.astype(str)
         return y.astype(np.int64) if y.dtype.kind == "f" else y
 
 
@@ -408,7 +378,7 @@ def unused_name(frame: pd.DataFrame, name: Any) -> str:
 
 
 def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
-    """Infer the keys `columns` and `ignore` of the schema of features.
+    """Infer the schema of features, without a target.
 
     Integers may be real numbers in other rows, and all values may be missing there.
     """
@@ -430,22 +400,26 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
         )
         warnings.warn(message, stacklevel=4)
     ignore = [name for name, column in inferred.items() if column.is_ignored]
-    return {"columns": columns, "ignore": ignore}
+    return {"source": FRAME, "columns": columns, "ignore": ignore}
 
 
-def update_section(section: dict[str, Any], changes: Mapping[str, Any]) -> None:
-    """Change keys of a section of params.yaml, and of the sections in it.
+def update_section(
+    section: Mapping[str, Any],
+    changes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a section of params.yaml with other values for some keys.
 
     Args:
-        changes: The new values, which may be numbers of NumPy.
+        changes: The new values, also those of NumPy. Of a section, they are the keys to
+            change in it.
     """
+    content = deepcopy({**section})
     for key, value in changes.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, Mapping) and isinstance(section.get(key), dict):
-            update_section(section[key], value)
+        if isinstance(value, Mapping) and isinstance(content.get(key), Mapping):
+            content[key] = update_section(content[key], value)
         else:
-            section[key] = value
+            content[key] = value.tolist() if hasattr(value, "tolist") else value
+    return content
 
 
 def write_rows(
@@ -460,18 +434,15 @@ def write_rows(
     Returns:
         Numbers of the rows in the order in which they are written, shape (rows,).
     """
-    checks = declared_checks(schema, params.validate)
-    parts: list[pa.Table] = []
     with frame_as_file(frame, schema.columns) as file:
-        for part in parse_files([file], schema):
-            for name, check, rows in failed_cells(part, schema.columns):
-                row = sum(len(each) for each in parts) + rows[0]
-                expected = check_of_cell(checks, name, check).expected
-                raise UserError(
-                    f"{FRAME}, row {row}, column {name}: expected {expected}",
-                )
-            parts.append(part.drop_columns(origin_names(part.column_names)))
-    table = pa.concat_tables(parts)
+        table = pa.concat_tables(parse_files([file], schema))
+    table = table.drop_columns(origin_names(table.column_names))
+    checks = declared_checks(schema, params.validate)
+    failures: list[Failure] = []
+    for name, check_name, rows in failed_cells(table, schema.columns):
+        check = check_of_cell(checks, name, check_name)
+        failures += cell_failures(name, check_name, check, rows, table[name])
+    raise_failures(failures, 0, lambda row: f"{FRAME}, row {row}")
     keys = find_fold_keys(table, schema, groups)
     if keys is not None:
         table = table.append_column(FOLD_KEY, pa.array(keys))
@@ -491,7 +462,7 @@ def find_fold_keys(table: pa.Table, schema: Schema, groups: Any) -> np.ndarray |
         times = table[schema.time].to_numpy()
         return np.searchsorted(np.sort(times), times) / len(times)
     if groups is None and schema.group:
-        groups = table[schema.group].to_numpy()
+        groups = table[schema.group].to_pandas()
     if groups is None:
         return None
     keys = column_or_1d(groups)
