@@ -47,8 +47,8 @@ from keras_tabular.evaluation.uncertainty import (
     score_and_resample,
     share_interval,
 )
+from keras_tabular.gate import Verdict
 from keras_tabular.gate.rules import evaluate_gate
-from keras_tabular.gate.verdict import Verdict
 from keras_tabular.runs.comparison import check_base, paired_scores
 from keras_tabular.runs.run import WORKSPACE, Run
 from keras_tabular.table.groups import time_blocks

@@ -1,7 +1,8 @@
 """Reproducible Keras models for tables.
 
 `load_model` and `infer_schema` do in Python what the commands `predict` and
-`infer-schema` do.
+`infer-schema` do. `TabularClassifier` and `TabularRegressor` train as the pipeline
+does.
 """
 
 from importlib import import_module
@@ -15,15 +16,25 @@ if TYPE_CHECKING:
         infer_schema,
         load_model,
     )
+    from keras_tabular.estimator import TabularClassifier, TabularRegressor
 
-__all__ = ["Model", "UserError", "__version__", "infer_schema", "load_model"]
+__all__ = [
+    "Model",
+    "TabularClassifier",
+    "TabularRegressor",
+    "UserError",
+    "__version__",
+    "infer_schema",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import the API when it is used first; stages and commands do without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("keras_tabular.api"), name)
+    module = "estimator" if name.startswith("Tabular") else "api"
+    return getattr(import_module(f"keras_tabular.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -4,7 +4,6 @@
 used.
 """
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -149,7 +148,8 @@ def load_model(path: str | Path) -> Model:
 
     The model's file contains everything that predictions need. `data/schema.yaml` and
     `params.yaml` are not read. TensorFlow is imported and set up so that results
-    repeat: on the CPU, with fixed settings.
+    repeat: on the CPU, with fixed settings. If other code has used it before, and the
+    last digits may differ for that reason, there is a Python warning.
 
     Args:
         path: The `.keras` file.
@@ -158,8 +158,7 @@ def load_model(path: str | Path) -> Model:
         The model, with the methods `predict` and `explain`, and its `schema`.
 
     Raises:
-        UserError: The file does not exist or is not a model of this library, or
-            TensorFlow was imported before.
+        UserError: The file does not exist or is not a model of this library.
 
     Examples:
         >>> import keras_tabular
@@ -170,15 +169,6 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file. Run `dvc repro` to train a model.")
-    if (
-        "tensorflow" in sys.modules
-        and "keras_tabular.network.backend" not in sys.modules
-    ):
-        raise UserError(
-            "TensorFlow was imported before keras_tabular, which has to set it up so"
-            " that results repeat. Restart Python and load the model before you import"
-            " tensorflow or keras.",
-        )
     return Model(load_predictor(path, path.read_bytes()))
 
 

@@ -1,7 +1,6 @@
 """Train networks on the training rows, and save their weighted mean as one model."""
 
 import shutil
-import sys
 from pathlib import Path
 
 from keras_tabular.config.params import load_settings
@@ -27,29 +26,29 @@ def main(arguments: list[str] | None = None) -> None:
     schema, params = load_settings("train")
 
     # TensorFlow starts after the parameters are checked.
-    from keras_tabular.training import ensemble, rounds
     from keras_tabular.training.checkpoint import Checkpoints, identity
-    from keras_tabular.training.setup import Setup
+    from keras_tabular.training.train import train_model
     from network import build
 
     tables = [args.split / name for name in ("train", "validation")]
-    setup = Setup(tables, schema, params.train, build)
     key = identity([schema, params.train], tables, build)
-    checkpoints = Checkpoints(args.state, key)
-    print(f"Training networks on {setup.summary()}", file=sys.stderr)
-    snapshots = rounds.fit(setup, checkpoints=checkpoints, show_progress=True)
-    weighted = ensemble.weigh_snapshots(setup, snapshots)
-    ensemble.write_description(args.metrics, setup, snapshots, weighted)
-    model = ensemble.build_model(setup, snapshots, weighted.weights)
-    record = ensemble.build_record(setup, snapshots, weighted.weights, model)
+    trained = train_model(
+        tables,
+        schema,
+        params.train,
+        build,
+        scratch=args.state,
+        checkpoints=Checkpoints(args.state, key),
+        show_progress=True,
+    )
+    trained.write_description(args.metrics)
     with atomic_write(args.model) as file:
-        ensemble.write_model(model.plain, file, record)
-    oof = rounds.predict_out_of_fold(setup, weighted, args.state)
+        trained.write_model(file)
     with atomic_write(args.oof) as folder:
-        oof.write(folder, [len(part) for part in setup.folds])
+        trained.write_out_of_fold(folder)
     inputs.check()  # before the checkpoints are removed
     shutil.rmtree(args.state, ignore_errors=True)
-    print(f"Trained networks: {weighted.summary()}")
+    print(f"Trained networks: {trained.weighted.summary()}")
 
 
 if __name__ == "__main__":

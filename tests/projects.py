@@ -11,14 +11,13 @@ import yaml
 from pydantic.v1.utils import deep_update
 
 from keras_tabular.evaluation.records import Evaluation
-from keras_tabular.network.backend import keras
 from tests.commands import call_main, check_output
 from tests.helpers import PROJECT
 
 # Values of the section `train` of params.yaml. Two networks of one architecture, in a
 # second:
 FEW_EPOCHS = {"epochs": 3, "learning_rate": 0.002, "learning_rate_schedule": "constant"}
-SHORT_TRAINING = {
+SHORT_TRAINING: dict[str, Any] = {
     "members": [{"network": "plain"}],
     "folds": 2,
     "networks": {"plain": FEW_EPOCHS},
@@ -85,7 +84,6 @@ def run_stages(folder: Path, first: str = "ingest", last: str = "gate") -> None:
 
 def reproduce(folder: Path, first: str = "ingest") -> None:
     """Do in this process what `dvc repro` does, with the same bytes."""
-    keras.utils.clear_session()  # the names of layers in the model have numbers
     run_stages(folder, first)
     check_output(folder, "dvc commit --quiet --force")
 

@@ -11,16 +11,11 @@ from importlib import import_module
 from pathlib import Path
 
 from keras_tabular.config.params import load_settings
+from keras_tabular.core.typed_yaml import read_yaml
 from keras_tabular.evaluation.summary import format_scores
 from keras_tabular.model.files import scratch_folder
 from keras_tabular.runs.repeat import train_and_evaluate
 
-# The scripts of the project with their arguments, see dvc.yaml.
-STAGES = (
-    ("ingest", "ingested", "profile.json"),
-    ("validate", "ingested", "validated", "rejected", "validation.json"),
-    ("split", "validated", "split"),
-)
 CONCLUSION = """\
 This is a first look by one small network and three folds, which also decided how long
 to train: the scores are a little too good. `make repro` trains all networks, and scores
@@ -35,10 +30,8 @@ def main(parser: ArgumentParser) -> None:
     small = {"members": [{"network": network}], "folds": 3, "forward_chaining": 0}
     sys.path.insert(0, str(Path.cwd()))  # where `keras-tabular` does not look
     with scratch_folder() as folder:
-        data = Path(folder)
-        for stage, *names in STAGES:
-            paths = [str(data / name) for name in names]
-            import_module(f"stages.{stage}").main(paths)
+        run_stages_before_train(folder)
+        data = Path(folder, "data")
         # The training rows replace the test rows. Their scores are not shown.
         shutil.rmtree(data / "split/test")
         shutil.copytree(data / "split/train", data / "split/test")
@@ -51,3 +44,12 @@ def main(parser: ArgumentParser) -> None:
     for key in evaluation.main_metrics[:2]:
         print(format_scores(evaluation, schema.learning_task, key, "cross_validation"))
     print(CONCLUSION)
+
+
+def run_stages_before_train(folder: str) -> None:
+    """Run the stages from `ingest` to `split`, with their paths in another folder."""
+    stages = read_yaml(Path("dvc.yaml"))["stages"]
+    names = [*stages]
+    for name in names[names.index("ingest") : names.index("train")]:
+        _, _, module, *paths = stages[name]["cmd"].split()
+        import_module(module).main([f"{folder}/{path}" for path in paths])

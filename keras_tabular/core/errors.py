@@ -10,7 +10,7 @@ MAX_LISTED = 20  # names in a message
 MAX_MISTAKES_SHOWN = 5  # lines of a message
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Mistake that the user can fix.
 
     The message says where it is, what is expected, what was found and what to do.

@@ -19,8 +19,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, count, islice
 from pathlib import Path
+from pkgutil import resolve_name
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -39,10 +40,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_CONCURRENT = 8  # items in threads; each may be a part of a table in memory
 ITEMS_PER_PROCESS = 10  # of `map_in_processes`; a process keeps what XLA compiles
+CALLS_PER_PROCESS = 5  # of `call_in_new_process`
+MAX_IDLE_SECONDS = 60  # until a process that waits for a call ends
 SUBMITTED_PER_WORKER = 2  # items, so that a worker finds its next one at once
 SECONDS_BETWEEN_UPDATES = 0.1  # of the line in a terminal
 SECONDS_BETWEEN_LOG_LINES = 10.0  # shorter work writes none
 CLEAR_ROW = "\r\x1b[K"  # of a terminal
+# The process of `call_in_new_process` that waits for a call, by its origin. A process
+# that is no longer here ends by itself.
+IDLE_PROCESS: dict[tuple[Any, ...], Any] = {}
+CALLS = count()  # of `call_in_new_process`
 
 
 def worker_count() -> int:
@@ -165,6 +172,49 @@ def map_in_processes(
         n_processes = min(worker_count(), len(batch))
         with ProcessPoolExecutor(n_processes, initializer=_be_worker) as pool:
             yield from pool.map(function, batch)
+
+
+def call_in_new_process(function: str, *args: Any, is_reusable: bool = True) -> Any:
+    """Call a function in a process in which no other code has imported or set anything.
+
+    The process has the environment and the current folder of this one. It then waits
+    for another call for a while, since importing TensorFlow takes longer than a small
+    training. Calls from several threads have a process each.
+
+    The reusable executor of loky would be the one of joblib as well, which fails if it
+    meets the process of another caller there.
+
+    Args:
+        function: Name of the function, such as `package.module:function`. Its
+            arguments, result and exceptions are pickled.
+        is_reusable: Whether the process may answer other calls afterwards.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    origin = (
+        os.getpid(),  # a fork of this process does not have its processes
+        Path.cwd(),
+        next(CALLS) // CALLS_PER_PROCESS,
+        is_reusable or object(),
+        *sys.path,
+        *os.environ.items(),
+    )
+    process = IDLE_PROCESS.pop(origin, None)
+    if not process:
+        IDLE_PROCESS.clear()
+        one_blas_thread = {"OPENBLAS_NUM_THREADS": "1"}
+        process = ProcessPoolExecutor(1, timeout=MAX_IDLE_SECONDS, env=one_blas_thread)
+    try:
+        result = process.submit(_call_by_name, function, args).result()
+    except BaseException:  # also if the caller is interrupted
+        process.shutdown(kill_workers=True)
+        raise
+    IDLE_PROCESS[origin] = process
+    return result
+
+
+def _call_by_name(name: str, args: tuple[Any, ...]) -> Any:
+    return resolve_name(name)(*args)
 
 
 def _be_worker() -> None:

@@ -14,7 +14,7 @@ from keras_tabular.evaluation.summary import (
     format_row_set_score,
     metric_label,
 )
-from keras_tabular.gate.verdict import RuleResult, Status, judge
+from keras_tabular.gate import RuleResult, Status, judge
 from keras_tabular.tasks.metrics import COST, CUSTOM
 from keras_tabular.tasks.task import Task
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from keras_tabular.config.sections import Gate
 from keras_tabular.evaluation import summary
 from keras_tabular.evaluation.records import MODEL, Evaluation, Score, format_number
+from keras_tabular.gate import STATUSES, RuleResult, Verdict, judge
 from keras_tabular.gate.primary import NOT_SETTLED, PrimaryScores
-from keras_tabular.gate.verdict import STATUSES, RuleResult, Verdict, judge
 from keras_tabular.tasks.task import Task
 
 # The row sets from which the model was learnt.

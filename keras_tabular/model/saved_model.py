@@ -9,7 +9,7 @@ from typing import Any
 from keras_tabular.config.schema import Schema
 from keras_tabular.core.errors import UserError, format_list, truncate
 from keras_tabular.model.metadata import ModelMetadata
-from keras_tabular.network.backend import keras
+from keras_tabular.network.backend import keras, keras_defaults
 from keras_tabular.network.reproducible import ExactModel
 
 MAX_LETTERS_OF_KERAS_ERROR = 500
@@ -34,6 +34,7 @@ class SavedModel(ExactModel):
         return _load_once, (self.path, self.content)
 
 
+@keras_defaults()
 def load_saved_model(
     path: Path,
     content: bytes,

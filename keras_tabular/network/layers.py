@@ -194,10 +194,11 @@ def normalise(
     )
     if not is_precise.all():
         return (numbers - shift) / scale
+    # As float32, they are what Keras reads back from the file.
     return keras.layers.Normalization(
         dtype="float64",
-        mean=shift,
-        variance=scale**2,
+        mean=shift.astype(np.float32),
+        variance=(scale**2).astype(np.float32),
     )(numbers)
 
 

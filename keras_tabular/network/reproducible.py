@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_tabular.network.backend import KerasTensor, Tensor, keras, tf
+from keras_tabular.network.backend import (
+    KerasTensor,
+    Tensor,
+    keras,
+    keras_defaults,
+    tf,
+)
 from keras_tabular.table.arrays import Inputs
 
 # Bits of the mantissa of a float64.
@@ -452,6 +458,7 @@ class ExactModel:
         return np.concatenate(predictions)
 
     @cached_property
+    @keras_defaults()
     def _compiled(self) -> tf.types.experimental.ConcreteFunction:
         """A function from raw columns to the outputs of the model and of each member.
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from keras_tabular.config.sections import rule_of_auto
 from keras_tabular.core.errors import format_list
-from keras_tabular.gate.verdict import Verdict
+from keras_tabular.gate import Verdict
 from keras_tabular.report import formats, pictures, vega
 from keras_tabular.runs.comparison import Comparison, read_verdict
 from keras_tabular.runs.run import Run

@@ -25,9 +25,9 @@ from keras_tabular.evaluation.uncertainty import (
     MIN_ROWS_FOR_INTERVAL,
     score_and_resample,
 )
+from keras_tabular.gate import RuleResult, Status, Verdict, judge
 from keras_tabular.gate.primary import NOT_SETTLED, format_relative
 from keras_tabular.gate.rules import add_checks
-from keras_tabular.gate.verdict import RuleResult, Status, Verdict, judge
 from keras_tabular.runs.run import (
     REPORT_FILES,
     Run,

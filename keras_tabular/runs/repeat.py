@@ -109,27 +109,26 @@ def train_and_evaluate(
     """
     from keras_tabular.evaluation.result import evaluate, fit_baselines
     from keras_tabular.model.saved_model import SavedModel
-    from keras_tabular.network.backend import keras
-    from keras_tabular.training import ensemble, rounds
-    from keras_tabular.training.setup import Setup
+    from keras_tabular.training.train import train_model
 
     sys.path.insert(0, str(Path.cwd()))  # where `keras-tabular` does not look
     from custom import METRICS
     from network import build
 
-    keras.utils.clear_session()  # of an earlier repeat in this process
     tables = [data / "split" / name for name in ("train", "validation")]
-    setup = Setup(tables, schema, train, build)
-    snapshots = rounds.fit(setup)
-    weighted = ensemble.weigh_snapshots(setup, snapshots)
-    model = ensemble.build_model(setup, snapshots, weighted.weights)
-    record = ensemble.build_record(setup, snapshots, weighted.weights, model)
-    oof = rounds.predict_out_of_fold(setup, weighted, data)
-    oof.write(data / "oof", [len(part) for part in setup.folds])
-    metadata = calibrate(record, oof, tables[0], schema, params)
-    baselines = partial(fit_baselines, data, setup.schema, metadata.loss)
-    saved = SavedModel(model.plain, metadata, Path("model.keras"), b"")
-    return evaluate(saved, data, setup.schema, baselines, METRICS).evaluation
+    trained = train_model(tables, schema, train, build, scratch=data)
+    trained.write_out_of_fold(data / "oof")
+    metadata = calibrate(
+        trained.record,
+        trained.out_of_fold,
+        tables[0],
+        schema,
+        params,
+    )
+    schema = trained.setup.schema
+    baselines = partial(fit_baselines, data, schema, metadata.loss)
+    saved = SavedModel(trained.model.plain, metadata, Path("model.keras"), b"")
+    return evaluate(saved, data, schema, baselines, METRICS).evaluation
 
 
 def write_period(

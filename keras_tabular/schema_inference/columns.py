@@ -9,10 +9,9 @@ from typing import Any
 
 from keras_tabular.config.schema import ISO, NUMBER_KINDS, Column, Format, Kind
 from keras_tabular.core.typed_yaml import Value, format_yaml
-from keras_tabular.schema_inference import formats
+from keras_tabular.schema_inference import formats, word_pattern
 from keras_tabular.schema_inference.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import MISSING, Sample
-from keras_tabular.schema_inference.words import word_pattern
 from keras_tabular.table.groups import IDENTIFIER, is_identifier
 
 DATE_NAME = re.compile(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import ISO, NUMBER_FORMAT, Column, Format, Kind
 from keras_tabular.core.typed_yaml import format_yaml
-from keras_tabular.schema_inference.words import list_words
+from keras_tabular.schema_inference import list_words
 from keras_tabular.table.cells import ISO_8601, parse
 
 # What may precede and follow a number: currencies, percent and units. Letters in front

@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from keras_tabular.config.schema import Dialect
 from keras_tabular.core.errors import UserError, format_list, quote, truncate
-from keras_tabular.schema_inference import formats
-from keras_tabular.schema_inference.words import word_pattern
+from keras_tabular.schema_inference import formats, word_pattern
 from keras_tabular.table import csv, excel
 from keras_tabular.table.dialect import fit_dialect, has_header, is_csv
 from keras_tabular.table.rows import text_columns

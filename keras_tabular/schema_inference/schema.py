@@ -13,14 +13,13 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.core import typed_yaml
 from keras_tabular.core.errors import UserError, format_list
 from keras_tabular.core.typed_yaml import Value, format_yaml
-from keras_tabular.schema_inference import questions
+from keras_tabular.schema_inference import list_words, questions
 from keras_tabular.schema_inference.columns import (
     MAX_CLASSES,
     InferredColumn,
     infer_columns,
 )
 from keras_tabular.schema_inference.sample import Sample, read_sample
-from keras_tabular.schema_inference.words import list_words
 from keras_tabular.table.checks import check_table, describe_failures, rows_to_locate
 from keras_tabular.table.profile import share_outside
 from keras_tabular.table.rows import parse_rows, text_columns

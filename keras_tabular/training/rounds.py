@@ -31,12 +31,9 @@ import math
 import threading
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 import numpy as np
-import pyarrow as pa
 
 from keras_tabular.config.sections import EarlyStopping
 from keras_tabular.core import process
@@ -44,14 +41,10 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.parallel import Progress, ordered_map
 from keras_tabular.core.workers import report_progress
 from keras_tabular.network.backend import keras
-from keras_tabular.network.reproducible import ExactModel
-from keras_tabular.table.arrays import feature_arrays, round_for_comparison
-from keras_tabular.table.out_of_fold import FoldPredictions, OutOfFold
-from keras_tabular.table.parquet import FOLD_KEY, read_parts, write_part
+from keras_tabular.table.arrays import round_for_comparison
 from keras_tabular.training import ensemble
 from keras_tabular.training.architecture import learnt_weights
 from keras_tabular.training.checkpoint import Checkpoints, Logs, Snapshot
-from keras_tabular.training.folds import number_periods, read_fold_keys
 from keras_tabular.training.setup import MAX_ROWS_OF_SMALL_TABLE, FoldRows, Setup
 from keras_tabular.training.trainer import TRACING, get_state, set_state
 
@@ -418,85 +411,3 @@ def why_finished(
                 f" all networks together {gain.compare(MIN_GAIN)}"
             )
     return endings
-
-
-def predict_out_of_fold(
-    setup: Setup,
-    weighted: ensemble.WeightedEnsemble,
-    scratch: Path,
-) -> OutOfFold:
-    """Return the predictions for training rows by networks that have not learnt them.
-
-    Args:
-        weighted: The result of `weigh_snapshots`, with the predictions of the folds.
-        scratch: Folder for temporary files, which all workers can read.
-    """
-    later = None
-    if setup.train.forward_chaining:
-        later = predict_later_blocks(setup, scratch)
-    return OutOfFold(weighted.out_of_fold, later)
-
-
-def predict_later_blocks(setup: Setup, scratch: Path) -> FoldPredictions:
-    """Predict training rows with models that have learnt only from earlier rows.
-
-    The rows are divided by their times into blocks from 0 to `train.forward_chaining`
-    with equal numbers of rows, as in scikit-learn's `TimeSeriesSplit`. For each block
-    except for the first, a model is trained from scratch on the rows of all earlier
-    blocks.
-
-    Args:
-        setup: The training on all rows, of a split by time.
-        scratch: Folder for temporary files, which all workers can read.
-
-    Returns:
-        The predictions, NaN in block 0; the fold of a row is its block minus 1.
-
-    Raises:
-        UserError: The rows before a block have too few different times for the folds.
-    """
-    n_blocks = setup.train.forward_chaining + 1
-    times = np.concatenate(read_fold_keys(setup.folder))
-    blocks = number_periods(times, n_blocks)
-    shape = (len(blocks), setup.task.n_outputs)
-    predictions = np.full(shape, np.nan, np.float32)
-    for block in range(1, n_blocks):
-        with TemporaryDirectory(dir=scratch) as scratch_folder:
-            earlier = Path(scratch_folder)
-            write_earlier_rows(setup.folder, earlier, block, n_blocks)
-            model = train_on_rows(earlier, setup)
-        block_predictions = []
-        for part in read_parts(setup.folder):
-            is_in_block = number_periods(part[FOLD_KEY].to_numpy(), n_blocks) == block
-            columns = feature_arrays(part.filter(pa.array(is_in_block)), setup.schema)
-            block_predictions.append(model.predict(columns))
-        predictions[blocks == block] = np.concatenate(block_predictions)
-    return FoldPredictions(predictions, blocks - 1)
-
-
-def write_earlier_rows(
-    source: Path,
-    target: Path,
-    block: int,
-    n_blocks: int,
-) -> None:
-    """Write the rows of all blocks before a block, with times from 0 to 1 again."""
-    for number, part in enumerate(read_parts(source)):
-        times = part[FOLD_KEY].to_numpy()
-        is_earlier = number_periods(times, n_blocks) < block
-        keys = pa.array(times[is_earlier] * (n_blocks / block))
-        rows = part.filter(pa.array(is_earlier)).drop_columns(FOLD_KEY)
-        write_part(target, number, rows.append_column(FOLD_KEY, keys))
-
-
-def train_on_rows(folder: Path, setup: Setup) -> ExactModel:
-    """Train a model as `setup` says, but on the rows in another folder."""
-    _, *arguments = setup.arguments
-    keras.utils.clear_session()
-    try:
-        setup = Setup([folder], *arguments)
-    except UserError as error:
-        raise UserError(f"train.forward_chaining is too high: {error}") from None
-    snapshots = fit(setup, show_progress=True)
-    weighted = ensemble.weigh_snapshots(setup, snapshots)
-    return ensemble.build_model(setup, snapshots, weighted.weights)

@@ -80,47 +80,24 @@ class Setup:
         build: Build,
     ) -> None:
         self.arguments: tuple[Any, ...] = (tables, schema, train, build)
-        folder = tables[0]
-        schema = schema.without(train.ignore)
-        possible_folds = folds.possible_folds(folder)
-        train = resolve_auto(
+        self.folder = tables[0]
+        self.schema = schema.without(train.ignore)
+        self.task = self.schema.learning_task
+        self._possible_folds = folds.possible_folds(self.folder)
+        self.train = resolve_auto(
             train,
-            sum(count_rows(folder)),
-            schema.learning_task,
-            len(schema.features),
-            possible_folds,
+            sum(count_rows(self.folder)),
+            self.task,
+            len(self.schema.features),
+            self._possible_folds,
         )
-        self.folder = folder
-        self.schema = schema
-        self.train = train
-        self.task = schema.learning_task
-
-        labels = dataset.read_labels(folder, schema)
+        labels = dataset.read_labels(self.folder, self.schema)
         self.y = labels.y
-        self._fold_keys = folds.read_fold_keys(folder)
-        self.folds = self._draw_folds(train.folds)
-        fold_weights = np.bincount(np.concatenate(self.folds), labels.weight)
-        if not (fold_weights > 0).all():  # NaN, if all weights are 0
-            raise UserError(
-                f"column {schema.weight}: every row of a fold has a weight of 0",
-            )
-
-        text_folds = self.folds
-        if train.folds == 1:
-            # Otherwise, a row's own label would take part in encoding its texts.
-            text_folds = self._draw_folds(max(possible_folds, default=1))
-        preprocessor = dataset.fit_preprocessor(
-            folder,
-            schema,
-            train,
-            labels,
-            text_folds,
-        )
-        self.preprocessor = preprocessor
-        self.dataset = dataset.TableDataset(folder, preprocessor, labels, text_folds)
-        self._rows_without_folds = None
-        if train.folds == 1:
-            self._rows_without_folds = self._hold_out_validation(tables[1:])
+        self._fold_keys = folds.read_fold_keys(self.folder)
+        self.folds = self._draw_folds(self.train.folds)
+        self._check_weights(labels.weight)
+        self._preprocess(labels)
+        self._rows_without_folds = self._hold_out_validation(tables[1:])
         self.architectures = self._build_architectures(build)
 
     def _draw_folds(self, n_folds: int) -> folds.Folds:
@@ -131,8 +108,38 @@ class Setup:
         seed = self.train.seed
         return folds.draw_folds(part_classes, self._fold_keys, n_folds, seed)
 
-    def _hold_out_validation(self, validation: Sequence[Path]) -> FoldRows:
+    def _check_weights(self, weight: np.ndarray) -> None:
+        fold_weights = np.bincount(np.concatenate(self.folds), weight)
+        if not (fold_weights > 0).all():  # NaN, if all weights are 0
+            raise UserError(
+                f"column {self.schema.weight}: a fold has only rows with a weight of"
+                " zero",
+            )
+
+    def _preprocess(self, labels: dataset.Labels) -> None:
+        """Fit the preprocessing to the training rows, and read them through it."""
+        text_folds = self.folds
+        if self.train.folds == 1:
+            # Otherwise, a row's own label would take part in encoding its texts.
+            text_folds = self._draw_folds(max(self._possible_folds, default=1))
+        self.preprocessor = dataset.fit_preprocessor(
+            self.folder,
+            self.schema,
+            self.train,
+            labels,
+            text_folds,
+        )
+        self.dataset = dataset.TableDataset(
+            self.folder,
+            self.preprocessor,
+            labels,
+            text_folds,
+        )
+
+    def _hold_out_validation(self, validation: Sequence[Path]) -> FoldRows | None:
         """Find the rows of a training without folds, which predicts the validation."""
+        if self.train.folds > 1:
+            return None
         no_rows = np.empty(0, np.int32)
         rows = FoldRows(self.dataset.parts, [], no_rows, no_rows, no_rows)
         if not validation:

@@ -136,11 +136,29 @@ assert "numpy" not in sys.modules
 keras_tabular.infer_schema
 assert "tensorflow" not in sys.modules
 assert sys.excepthook is sys.__excepthook__
-sys.modules["tensorflow"] = sys  # as after an import of TensorFlow
-keras_tabular.load_model("models/model.keras")
+import tensorflow as tf
+tf.function(lambda x: x + 1, jit_compile=IS_COMPILED)(tf.constant(1.0))
+tf.keras.config.set_floatx("float64")
+tf.keras.config.set_dtype_policy("mixed_float16")
+model = keras_tabular.load_model("models/model.keras")
+import pandas as pd
+print(model.predict(pd.read_pickle(sys.argv[1])).to_csv())
+assert tf.keras.config.dtype_policy().name == "mixed_float16"
 """
 
 
-def test_only_loading_a_model_imports_tensorflow(binary_project: Path) -> None:
-    error = run_command(binary_project, sys.executable, "-c", IMPORTS).stderr
-    assert "UserError: TensorFlow was imported before keras_tabular" in error
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_warning_says_if_tensorflow_cannot_be_set_up(
+    is_compiled: bool,
+    binary_project: Path,
+    model: keras_tabular.Model,
+    frame: pd.DataFrame,
+    tmp_path: Path,
+) -> None:
+    rows = tmp_path / "rows.pkl"
+    frame.to_pickle(rows)
+    code = IMPORTS.replace("IS_COMPILED", str(is_compiled))
+    completed = run_command(binary_project, sys.executable, "-c", code, str(rows))
+    expected = model.predict(frame).to_csv()
+    assert ("TensorFlow was used before" in completed.stderr) is is_compiled
+    assert (completed.stdout.strip() == expected.strip()) is not is_compiled

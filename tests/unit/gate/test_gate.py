@@ -20,8 +20,8 @@ from keras_tabular.evaluation.records import (
 )
 from keras_tabular.evaluation.result import compare_with_baselines
 from keras_tabular.evaluation.uncertainty import score_and_resample
+from keras_tabular.gate import Verdict
 from keras_tabular.gate.rules import evaluate_gate
-from keras_tabular.gate.verdict import Verdict
 from keras_tabular.runs import comparison
 from keras_tabular.runs.comparison import PairedScore, check_base, compare_with_base
 from keras_tabular.tasks.task import TASKS, TaskName

@@ -2,9 +2,9 @@
 
 import re
 
+from keras_tabular.schema_inference import TEXT, list_words
 from keras_tabular.schema_inference.formats import may_mean_missing
 from keras_tabular.schema_inference.schema import choose_positive
-from keras_tabular.schema_inference.words import TEXT, list_words
 
 
 def test_each_line_has_a_language_a_described_role_and_a_new_word() -> None:

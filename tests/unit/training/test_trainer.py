@@ -30,12 +30,9 @@ from keras_tabular.training.architecture import (
 from keras_tabular.training.dataset import Labels, Rows, class_weights, select_rows
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
-from keras_tabular.training.rounds import (
-    has_improved,
-    predict_later_blocks,
-    why_finished,
-)
+from keras_tabular.training.rounds import has_improved, why_finished
 from keras_tabular.training.setup import Setup, resolve_auto
+from keras_tabular.training.train import predict_later_blocks
 from keras_tabular.training.trainer import Trainer
 from network import build
 from tests.documentation import PAGES
@@ -485,6 +482,6 @@ def test_later_rows_do_not_change_a_prediction(tmp_path: Path) -> None:
 def test_too_few_different_times_are_an_error(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows", np.repeat([0, 0.5], 30), np.arange(60.0))
     setup = Setup([tmp_path / "rows"], NUMBER, TRAIN, build)
-    message = r"^train\.forward_chaining is too high: train.folds is 2"
+    message = r"^train\.forward_chaining, the rows before block 1 .* train.folds is 2"
     with pytest.raises(UserError, match=message):
         predict_later_blocks(setup, tmp_path)

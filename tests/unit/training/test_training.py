@@ -328,8 +328,8 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights = {"realmlp": 0.25, "plain": 0.75}
     path = tmp_path / "m.keras"
-    model = ensemble.build_model(setup, snapshots, weights).plain
-    ensemble.write_model(model, path, ModelMetadata())
+    model = ensemble.build_model(setup, snapshots, weights)
+    ensemble.write_model(model.plain, path, ModelMetadata())
     weighted = []
     for snapshot in snapshots:
         y_pred = predict_layer_by_layer(setup, snapshot)
@@ -343,6 +343,7 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     seen = feature_arrays(table, schema)
     rows = {name: np.concatenate([seen[name], unseen[name]]) for name in seen}
     predictions = saved_model.load_saved_model(path, path.read_bytes()).predict(rows)
+    assert predictions.tobytes() == model.predict(rows).tobytes()
     by_keras = keras.models.load_model(path, safe_mode=True).predict(rows, verbose=0)
     atol = 1e-6 * setup.preprocessor.statistics.target.scale
     np.testing.assert_allclose(predictions[:-4], expected, rtol=0, atol=atol)

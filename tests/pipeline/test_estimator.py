@@ -1,0 +1,190 @@
+"""The estimators train the pipeline's models, and scikit-learn's tools use them."""
+
+import pickle
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.inspection import permutation_importance
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import keras_tabular
+from keras_tabular.config.schema import load_schema
+from keras_tabular.core.workers import WORKERS
+from keras_tabular.table.parquet import FOLD_KEY
+from network import build
+from tests.commands import check_output
+from tests.helpers import PROJECT
+from tests.projects import SHORT_TRAINING
+from tests.tables import load_table
+
+# The checks of scikit-learn that `make test` runs; the others are slow.
+QUICK_CHECKS = (
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimators_unfitted",
+    "check_fit_idempotent",
+    "check_n_features_in_after_fitting",
+    "check_supervised_y_no_nan",
+)
+# Folds and batches are dealt by row, so a weight of 2 is not two rows.
+FAILING_CHECK = "check_sample_weight_equivalence_on_dense_data"
+ESTIMATORS = (
+    keras_tabular.TabularClassifier(**SHORT_TRAINING),
+    keras_tabular.TabularRegressor(**SHORT_TRAINING),
+)
+
+
+def list_checks() -> Iterator[Any]:
+    """Yield the estimators with the checks of scikit-learn."""
+    for estimator in ESTIMATORS:
+        for each, check in estimator_checks_generator(estimator):
+            name = getattr(check, "func", check).__name__
+            marks = [] if name in QUICK_CHECKS else [pytest.mark.slow]
+            if name == FAILING_CHECK:
+                marks.append(pytest.mark.xfail(strict=True))
+            task = type(estimator).__name__
+            yield pytest.param(each, check, marks=marks, id=f"{task}-{name}")
+
+
+@pytest.mark.parametrize(("estimator", "check"), [*list_checks()])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learn_accepts_the_estimators(
+    estimator: Any,
+    check: Callable[[Any], None],
+) -> None:
+    check(estimator)
+
+
+def read_project(project: Path) -> tuple[Any, pd.DataFrame, pd.Series, Any]:
+    """Return an estimator with a project's parameters, and its training rows."""
+    schema = load_schema(project / "data/schema.yaml")
+    train = yaml.safe_load((project / "params.yaml").read_text())["train"]
+    rows = pd.read_parquet(project / "data/split/train")
+    groups = rows[FOLD_KEY] if FOLD_KEY in rows and not schema.time else None
+    X = rows.drop(columns=[schema.target, FOLD_KEY], errors="ignore")
+    if schema.classes:
+        estimator: Any = keras_tabular.TabularClassifier(schema=schema, **train)
+    else:
+        del train["class_weight"]
+        estimator = keras_tabular.TabularRegressor(schema=schema, **train)
+    return estimator, X, rows[schema.target], groups
+
+
+@pytest.mark.parametrize("name", ["mixed_binary", "wine", "shops"])
+def test_the_model_is_that_of_the_pipeline(
+    name: str,
+    trained_project: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    project = trained_project(name)
+    estimator, X, y, groups = read_project(project)
+    estimator.fit(X, y, groups=groups).save(tmp_path / "model.keras")
+    model = project / "models/model.keras"
+    assert (tmp_path / "model.keras").read_bytes() == model.read_bytes()
+    oof = pd.read_parquet(project / "data/oof/part-00000.parquet")
+    if name == "wine":
+        expected = oof.drop(columns="fold")
+        np.testing.assert_allclose(estimator.oof_predictions_, expected, rtol=1e-6)
+
+
+PREDICT = """
+import pickle, sys
+import tensorflow as tf
+tf.constant(1.0) + 1
+X, estimators = pickle.load(open(sys.argv[1], "rb"))
+print(*(each.predict_proba(X).tobytes().hex() for each in estimators))
+"""
+
+
+def test_the_default_model_and_its_copies_are_that_of_the_pipeline(
+    reproduced: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also in another process, in which TensorFlow has computed something before."""
+    _, X, y, _ = read_project(reproduced)
+    schema = reproduced / "data/schema.yaml"
+    estimator = keras_tabular.TabularClassifier(schema=schema).fit(X, y)
+    copy = clone(estimator)
+    monkeypatch.setenv(WORKERS, "1")
+    fitted = [estimator, copy.fit(X, y)]
+    for number, each in enumerate(fitted):
+        each.save(tmp_path / f"{number}.keras")
+        model = (tmp_path / f"{number}.keras").read_bytes()
+        assert model == (reproduced / "models/model.keras").read_bytes()
+    file = tmp_path / "fitted.pkl"
+    file.write_bytes(pickle.dumps((X, fitted)))
+    printed = check_output(PROJECT, sys.executable, "-c", PREDICT, str(file))
+    assert printed.split() == [estimator.predict_proba(X).tobytes().hex()] * 2
+
+
+@pytest.fixture(scope="module")
+def wine() -> tuple[pd.DataFrame, pd.Series]:
+    """A table of three classes."""
+    rows = load_table("wine")
+    return rows.iloc[:, :3].assign(odd=np.arange(len(rows)) % 2 == 1), rows.iloc[:, -1]
+
+
+def test_the_tools_of_scikit_learn_use_an_estimator(
+    wine: tuple[pd.DataFrame, pd.Series],
+) -> None:
+    X, y = wine
+    estimator = clone(ESTIMATORS[0])
+    scores = cross_val_score(estimator, X, y, cv=2, n_jobs=2)
+    encoder = make_column_transformer((OneHotEncoder(), ["odd"]), remainder="drop")
+    pipeline = make_pipeline(encoder, estimator)
+    assert cross_val_score(pipeline, X, y, cv=2).min() > 0
+    grid = {"networks__plain__units": [[2], [8]]}
+    search = GridSearchCV(estimator, grid, cv=2).fit(X, y)
+    assert [each["networks__plain__units"] for each in search.cv_results_["params"]]
+    assert search.best_estimator_.networks["plain"]["epochs"] == 3
+    assert estimator.networks == SHORT_TRAINING["networks"]
+    importance = permutation_importance(search, X, y, n_repeats=1)
+    assert importance.importances_mean.shape == (4,)
+    calibrated = CalibratedClassifierCV(estimator, cv=2).fit(X, y)
+    assert calibrated.predict_proba(X).shape == (len(X), 3)
+    assert scores.shape == (2,)
+
+
+def test_columns_are_known_by_their_names(wine: tuple[pd.DataFrame, pd.Series]) -> None:
+    X, y = wine
+    day = pd.date_range("2024-01-01", periods=len(X), tz="Europe/Berlin")
+    colour = X["odd"].map({True: "red", False: None}).astype("category")
+    X = X.assign(day=day, colour=colour)
+    X.columns = pd.Index(range(6))
+    X.iloc[3, 0] = np.nan
+    numpy_state: Any = np.random.get_state()
+    random_state = random.getstate()
+    estimator = clone(ESTIMATORS[0]).set_params(build=lambda *args: build(*args))
+    estimator.fit(X, y, groups=y)
+    expected = estimator.predict(X)
+    assert random.getstate() == random_state
+    np.testing.assert_equal(np.random.get_state(), numpy_state)
+    assert (estimator.predict(X[X.columns[::-1]]) == expected).all()
+    kinds = [column.kind for column in estimator.schema_.columns.values()]
+    assert kinds[3:6] == ["boolean", "datetime", "category"]
+    for wrong, message in (
+        (X.drop(columns=2), "missing: 2"),
+        (X.assign(new=1), "nor in ignore: new"),
+        (X.replace({1: {X.iloc[5, 1]: "much"}}), "row 5, column 1: expected a finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            estimator.predict(wrong)
+    for parameters, message in (
+        ({"networks__plain__unit": [2]}, r"plain\.unit: .* 'units'"),
+        ({"folds": len(X) + 1}, r"^train\.folds is \d+, but"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            clone(ESTIMATORS[0]).set_params(**parameters).fit(X, y)
