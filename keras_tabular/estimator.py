@@ -12,6 +12,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import yaml
+from dvc.utils.serialize import modify_yaml
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -27,10 +29,10 @@ from sklearn.utils.validation import (
 )
 
 from keras_tabular.api import FRAME, Model, frame_as_file
-from keras_tabular.config.params import Params, find_mistakes
-from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.params import PARAMS, Params, find_mistakes
+from keras_tabular.config.schema import SCHEMA, Schema, load_schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.core.parallel import call_in_new_process
 from keras_tabular.core.typed_yaml import parse_section, read_yaml
 from keras_tabular.evaluation.calibration import calibrate
@@ -188,6 +190,23 @@ class TabularEstimator(BaseEstimator):
         with value_errors(), atomic_write(Path(path)) as file:
             file.write_bytes(self._content)
 
+    def write_settings(self, project: str | Path) -> None:
+        """Write the schema and the parameters into a project that `new` has created.
+
+        The table of the project has the columns of `X` and the target. The key `source`
+        of `data/schema.yaml` and the comments in `params.yaml` stay. Copy a `build` of
+        your own into `network.py`.
+        """
+        check_is_fitted(self)
+        path = Path(project, SCHEMA)
+        schema = self.schema_.model_dump(exclude_defaults=True)
+        schema["source"] = read_yaml(path)["source"]
+        form = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True}
+        write_text(path, yaml.safe_dump(schema, **form))
+        with modify_yaml(Path(project, PARAMS)) as content:
+            self._update_params(content)
+            content["train"]["ignore"] = []  # the schema has them
+
     @property
     def model_(self) -> Any:
         """The model as Keras loads it."""
@@ -294,11 +313,7 @@ class TabularEstimator(BaseEstimator):
     def _parse_params(self, schema: Schema, groups: Any) -> Params:
         """Return the sections of params.yaml, with the parameters of this estimator."""
         content = read_yaml(PARAMS_OF_A_PROJECT)
-        parameters = self.get_params(deep=False)
-        set_keys = {key for key, value in parameters.items() if value is not None}
-        for section in (content["train"], content["evaluate"]):
-            changes = {key: parameters[key] for key in set_keys.intersection(section)}
-            update_section(section, changes)
+        self._update_params(content)
         params = parse_section(content, Params, type(self).__name__)
         by = "time" if schema.time and groups is None else "random"
         split = params.split.model_copy(update={"by": by})
@@ -307,6 +322,14 @@ class TabularEstimator(BaseEstimator):
         if mistakes:
             raise UserError("\n".join(mistakes))
         return params
+
+    def _update_params(self, content: Any) -> None:
+        """Change sections of params.yaml to the parameters of this estimator."""
+        parameters = self.get_params(deep=False)
+        set_keys = {key for key, value in parameters.items() if value is not None}
+        for section in (content["train"], content["evaluate"]):
+            changes = {key: parameters[key] for key in set_keys.intersection(section)}
+            update_section(section, changes)
 
     def _train(self, folder: Path, schema: Schema, params: Params) -> bytes:
         """Train on the rows in a folder, and return the content of the model's file."""
