@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import keras_tabular
@@ -18,13 +17,14 @@ from tests.helpers import PROJECT
 from tests.projects import SHORT_TRAINING, clone, read_json
 from tests.tables import load_table
 
+BASH = "%%bash\n"  # a cell that begins with this line contains shell commands
 CELLS = []
 for language, code in re.findall(
     r"^```(python|sh)\n(.*?)\n```",
     PAGES["docs/python.md"],
     re.MULTILINE | re.DOTALL,
 ):
-    CELLS.append(f"%%bash\n{code}" if language == "sh" else code)
+    CELLS.append(BASH + code if language == "sh" else code)
 SHORT_FITS = f"""
 import functools, subprocess, keras_tabular
 keras_tabular.TabularClassifier = functools.partial(
@@ -37,8 +37,9 @@ def run_cells(project: Path, folder: Path, cells: list[str]) -> str:
     (project / ".venv").symlink_to(sys.prefix)
     lines = [SHORT_FITS]
     for cell in cells:
-        if cell.startswith("%%bash"):
-            command = ["bash", "-ec", use_free_port(cell)[len("%%bash") :]]
+        magic, _, block = cell.partition(BASH)
+        if not magic:
+            command = ["bash", "-ec", use_free_port(block)]
             cell = f"subprocess.run({command}, check=True)"
         lines.append(cell)
     variables = MAKE_VARIABLES | {"PYTHONPATH": str(project)}
@@ -75,9 +76,9 @@ def test_every_cell_of_the_page_runs(origin: Path, tmp_path: Path) -> None:
 def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:
     rows = load_table("wine")
     rows["size"] = np.where(rows["ash"] > 2, "groß", "yes")
-    X, y = rows.drop(columns="target"), rows["target"]
+    features, target = rows.drop(columns="target"), rows["target"]
     estimator = keras_tabular.TabularClassifier(**SHORT_TRAINING, ignore=["ash"])
-    estimator.set_params(networks__plain__units=[4]).fit(X, y)
+    estimator.set_params(networks__plain__units=[4]).fit(features, target)
     params_file = shutil.copy(PROJECT / "params.yaml", tmp_path)
     schema_file = tmp_path / "data/schema.yaml"
     schema_file.parent.mkdir()
@@ -86,7 +87,9 @@ def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:
     schema, params = load_settings("train", project=tmp_path)
     assert schema.source == "data/raw/wine.parquet"
     assert params.train.networks["plain"].units == (4,)
-    assert "# 1: no folds" in Path(params_file).read_text()
+    assert "; 1: no folds" in Path(params_file).read_text()
     train = params.train.model_dump(exclude={"ignore"})
-    copy = keras_tabular.TabularClassifier(schema=schema_file, **train).fit(X, y)
+    copy = keras_tabular.TabularClassifier(schema=schema_file, **train).fit(
+        features, target
+    )
     np.testing.assert_equal(copy.oof_predictions_, estimator.oof_predictions_)
