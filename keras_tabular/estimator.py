@@ -201,8 +201,13 @@ class TabularEstimator(BaseEstimator):
         path = Path(project, SCHEMA)
         schema = self.schema_.model_dump(exclude_defaults=True)
         schema["source"] = read_yaml(path)["source"]
-        form = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True}
-        write_text(path, yaml.safe_dump(schema, **form))
+        text = yaml.safe_dump(
+            schema,
+            default_flow_style=None,
+            sort_keys=False,
+            allow_unicode=True,
+        )
+        write_text(path, text)
         with modify_yaml(Path(project, PARAMS)) as content:
             self._update_params(content)
             content["train"]["ignore"] = []  # the schema has them
