@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import yaml
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -22,10 +23,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from keras_tabular.api import FRAME, Model, frame_as_file
-from keras_tabular.config.params import Params, find_mistakes
-from keras_tabular.config.schema import Schema, load_schema
+from keras_tabular.config.params import PARAMS, Params, find_mistakes
+from keras_tabular.config.schema import SCHEMA, Schema, load_schema
 from keras_tabular.core.errors import UserError
-from keras_tabular.core.files import atomic_write
+from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.core.parallel import call_in_new_process
 from keras_tabular.core.typed_yaml import parse_section, read_yaml
 from keras_tabular.evaluation.calibration import calibrate
@@ -117,8 +118,8 @@ class TabularEstimator(BaseEstimator):
             if parameter == "networks" and keys:
                 for key in reversed(keys):
                     value = {key: value}
-                networks = changes.get(parameter, self.networks)
-                changes[parameter] = update_section(networks or {}, value)
+                networks = changes.setdefault(parameter, deepcopy(self.networks or {}))
+                update_section(networks, value)
             else:
                 changes[name] = value
         return super().set_params(**changes)
@@ -192,6 +193,30 @@ class TabularEstimator(BaseEstimator):
         check_is_fitted(self)
         with atomic_write(Path(path)) as file:
             file.write_bytes(self._content)
+
+    def write_settings(self, project: str | Path) -> None:
+        """Write the schema and the parameters into a project that `new` has created.
+
+        The table of the project has the columns of `X` and the target. The key `source`
+        of `data/schema.yaml` and the comments in `params.yaml` stay. Copy a `build` of
+        your own into `network.py`.
+        """
+        from dvc.utils.serialize import modify_yaml  # takes half a second
+
+        check_is_fitted(self)
+        path = Path(project, SCHEMA)
+        schema = self.schema_.model_dump(exclude_defaults=True)
+        schema["source"] = read_yaml(path)["source"]
+        text = yaml.safe_dump(
+            schema,
+            default_flow_style=None,
+            sort_keys=False,
+            allow_unicode=True,
+        )
+        write_text(path, text)
+        with modify_yaml(Path(project, PARAMS)) as content:
+            self._update_params(content)
+            content["train"]["ignore"] = []  # the schema has them
 
     @property
     def model_(self) -> Any:
@@ -281,22 +306,22 @@ class TabularEstimator(BaseEstimator):
 
     def _parse_params(self, schema: Schema, groups: Any) -> Params:
         """Return the sections of params.yaml, with the parameters of this estimator."""
-        parameters = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if value is not None
-        }
         content = read_yaml(PARAMS_OF_A_PROJECT)
-        for name in ("train", "evaluate"):
-            section = content[name]
-            changes = {key: parameters[key] for key in section.keys() & parameters}
-            content[name] = update_section(section, changes)
+        self._update_params(content)
         is_by_time = schema.time and groups is None
         content["split"]["by"] = "time" if is_by_time else "random"
         params = parse_section(content, Params, type(self).__name__)
         if mistakes := [*find_mistakes(params, schema)]:
             raise UserError("\n".join(mistakes))
         return params
+
+    def _update_params(self, content: Any) -> None:
+        """Change sections of params.yaml to the parameters of this estimator."""
+        parameters = self.get_params(deep=False)
+        set_keys = {key for key, value in parameters.items() if value is not None}
+        for section in (content["train"], content["evaluate"]):
+            changes = {key: parameters[key] for key in set_keys.intersection(section)}
+            update_section(section, changes)
 
     def _predict(self, X: Any, n_reasons: int = 0) -> pd.DataFrame:
         check_is_fitted(self)
@@ -403,23 +428,18 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
     return {"source": FRAME, "columns": columns, "ignore": ignore}
 
 
-def update_section(
-    section: Mapping[str, Any],
-    changes: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return a section of params.yaml with other values for some keys.
+def update_section(section: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Change keys of a section of params.yaml, and of the sections in it.
 
     Args:
         changes: The new values, also those of NumPy. Of a section, they are the keys to
             change in it.
     """
-    content = deepcopy({**section})
     for key, value in changes.items():
-        if isinstance(value, Mapping) and isinstance(content.get(key), Mapping):
-            content[key] = update_section(content[key], value)
+        if isinstance(value, Mapping) and isinstance(section.get(key), Mapping):
+            update_section(section[key], value)
         else:
-            content[key] = value.tolist() if hasattr(value, "tolist") else value
-    return content
+            section[key] = value.tolist() if hasattr(value, "tolist") else value
 
 
 def write_rows(

@@ -11,7 +11,8 @@ from tests.documentation import PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
 from tests.projects import copy_project
 
-TESTED_PAGES = {"README.md", "docs/tutorial.md"}  # by test_readme.py
+# By test_readme.py and test_notebook.py.
+TESTED_PAGES = {"README.md", "docs/python.md", "docs/tutorial.md"}
 
 
 @needs_committed_bytes
