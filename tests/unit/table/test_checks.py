@@ -167,10 +167,6 @@ def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values() ->
         assert ("policy of a_above_b in custom.py" in message) is (policy == "error")
 
 
-def read_missing_file(_: Any) -> Any:
-    return Path("none.txt").read_text()
-
-
 def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     parts = [build_table(GOOD)]
     unknown = A_ABOVE_B._replace(columns=["a", "bb"])
@@ -182,7 +178,10 @@ def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     ):
         with pytest.raises(UserError, match=rf"^custom\.py: a_above_b: {message}"):
             check_table(parts, SCHEMA, Validate(), checks)
-    for fails in (lambda rows: rows["a"].iloc[1:] > 0, read_missing_file):
+    for fails in (
+        lambda rows: rows["a"].iloc[1:] > 0,
+        lambda _: Path("none.txt").read_text(),
+    ):
         broken = A_ABOVE_B._replace(fails=fails)
         with pytest.raises(RuntimeError, match=r"^custom\.py: .* a_above_b"):
             check_table(parts, SCHEMA, Validate(), [broken])
