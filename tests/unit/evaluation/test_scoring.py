@@ -31,6 +31,7 @@ from keras_tabular.tasks.task import TASKS
 from tests.helpers import (
     BINARY,
     MULTICLASS,
+    REGRESSION,
     build_predictions,
     build_schema,
 )
@@ -415,3 +416,16 @@ def test_copies_of_a_row_in_a_group_count_as_one_row() -> None:
         difference = mean_difference(copies - 1, weight, group, is_share=False)
         expected = mean_difference(values - 1, ones, None, is_share=False)
         assert difference == pytest.approx(expected)
+
+
+def test_intervals_hold_if_few_groups_have_most_rows() -> None:
+    rng = np.random.default_rng(4)
+    group = np.repeat(np.arange(100), 200 // np.arange(1, 101))
+    n_rows = len(group)
+    inside = 0
+    for _ in range(300):
+        errors = rng.normal(size=100)[group] + rng.normal(size=n_rows)
+        rows = build_predictions(REGRESSION, errors, np.zeros(n_rows), group=group)
+        low, high = score_and_resample(rows).intervals()["loss"]
+        inside += low <= 2 <= high
+    assert inside >= 0.88 * 300
