@@ -249,22 +249,6 @@ def test_a_rare_class_makes_ranking_the_primary_metric_and_a_recall_of_0_is_repo
     assert evaluation.score("test", "precision") is None
 
 
-def test_a_prediction_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
-    schema = SCHEMAS["regression"]
-    write_split(tmp_path, schema)
-
-    def predict_gaps(columns: Inputs) -> np.ndarray:
-        return np.where(columns["x"] > 1, np.nan, 1.0)[:, None]
-
-    with pytest.raises(UserError, match=r"train: \d+ of 60 rows: expected a number"):
-        result.predict_table(
-            predict_gaps,
-            tmp_path / "split/train",
-            schema,
-            ModelMetadata(),
-        )
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("count", [1, 9])
 def test_few_rows_have_scores_without_intervals(tmp_path: Path, count: int) -> None:

@@ -96,7 +96,6 @@ def test_run_of_any_revision_has_its_scores_and_schema(project: Path) -> None:
             SCHEMA.replace("t.csv", "b.csv"),
             "source data/raw/b.csv, target y",
         ),
-        ("data/schema.yaml", SCHEMA.replace("y\n", "z\n", 1), "target z"),
         ("data/schema.yaml", SCHEMA.replace("binary", "regression"), "task regression"),
         ("data/schema.yaml", "[", "has no data/schema.yaml in the present format"),
         ("metrics/scores.json", "{", "has no scores in the present format"),

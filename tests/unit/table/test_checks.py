@@ -167,10 +167,6 @@ def test_a_check_of_the_project_gets_each_part_with_null_for_missing_values() ->
         assert ("policy of a_above_b in custom.py" in message) is (policy == "error")
 
 
-def read_missing_file(_: Any) -> Any:
-    return Path("none.txt").read_text()
-
-
 def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     parts = [build_table(GOOD)]
     unknown = A_ABOVE_B._replace(columns=["a", "bb"])
@@ -182,7 +178,10 @@ def test_a_mistake_in_a_check_of_the_project_is_an_error() -> None:
     ):
         with pytest.raises(UserError, match=rf"^custom\.py: a_above_b: {message}"):
             check_table(parts, SCHEMA, Validate(), checks)
-    for fails in (lambda rows: rows["a"].iloc[1:] > 0, read_missing_file):
+    for fails in (
+        lambda rows: rows["a"].iloc[1:] > 0,
+        lambda _: Path("none.txt").read_text(),
+    ):
         broken = A_ABOVE_B._replace(fails=fails)
         with pytest.raises(RuntimeError, match=r"^custom\.py: .* a_above_b"):
             check_table(parts, SCHEMA, Validate(), [broken])
@@ -235,15 +234,6 @@ def test_a_number_with_an_r2_of_0_95_is_not_a_leak(
     assert max(shares) < 0.98
 
 
-def test_a_number_that_only_identifies_a_group_is_not_a_leak() -> None:
-    """Such as the birthday of a patient, which says nothing about other patients."""
-    group = np.random.default_rng(2).integers(0, 60, 600)
-    number = RNG.normal(size=60)[group]
-    y = RNG.normal(size=60)[group]
-    assert share_explained(number, y) < 0.5
-    assert share_explained(number, y > 0) < 0.5
-
-
 @pytest.mark.parametrize("share", [0.5, 0.1])
 def test_a_code_of_the_class_is_a_leak_but_not_with_one_error_in_a_hundred(
     share: float,
@@ -267,35 +257,13 @@ def test_a_copy_of_one_of_three_classes_is_a_warning() -> None:
     assert (leak.policy, leak.examples) == ("warn", ["100.00% of class c"])
 
 
-@pytest.mark.parametrize("positive", [8, 10, 200])
-@pytest.mark.parametrize("rows", [10_000, 200_000])
-def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(
-    rows: int,
-    positive: int,
-) -> None:
-    y = np.random.default_rng(5).permutation(np.arange(rows) < positive)
-    flag = np.random.default_rng(6).permutation(np.arange(rows) < 3 * positive) | y
-    schema = build_schema(
-        "binary",
-        copy="category",
-        number="real",
-        flag="category",
-    )
-    columns = {
-        "copy": np.where(y, "c1", "c2"),
-        "number": y + 0.05 * RNG.normal(size=rows),
-        "flag": np.where(flag, "yes", "no"),  # also of many rows of the other class
-        "y": y * 1,
-    }
-    table = pa.table(columns)
-    parts = [table[: rows // 2], table[rows // 2 :]]
-    samples = [leaks.sample_rows(part, schema, 2) for part in parts]
-    sample = pa.concat_tables(samples)
+@pytest.mark.parametrize("positive", [9, 10])
+def test_a_copy_of_a_rare_class_is_found_if_it_has_ten_rows(positive: int) -> None:
+    y = np.random.default_rng(5).permutation(np.arange(200_000) < positive)
+    table = pa.table({"copy": np.where(y, "c1", "c2"), "y": y * 1})
+    schema = build_schema("binary", copy="category")
+    parts = [table[:100_000], table[100_000:]]
+    sample = pa.concat_tables(leaks.sample_rows(part, schema, 2) for part in parts)
     assert len(sample) <= 20_010
-    shares = leaks.shares_explained(sample, schema)
-    if positive < 10:
-        assert not any(shares.values())
-        return
-    leaking = [name for name, each in shares.items() if each[""] > 0.5]
-    assert leaking == ["copy", "number"]
-    assert shares["copy"][""] == 1
+    shares = leaks.shares_explained(sample, schema)["copy"]
+    assert shares.get("") == (1 if positive >= 10 else None)

@@ -323,7 +323,9 @@ def test_the_saved_model_is_plain_keras_and_the_weighted_mean_of_its_members(
     setup = set_up(tmp_path / "table", BOTH, schema, folds=2)
     snapshots = []
     for fold, name in product(range(2), BOTH):
-        arrays = setup.architectures[name].network.get_weights()
+        architecture = setup.architectures[name]
+        assert architecture.is_stackable
+        arrays = architecture.network.get_weights()
         random_weights = [rng.normal(size=array.shape) / 2 for array in arrays]
         snapshots.append(Snapshot(name, fold, fold, random_weights))
     weights = {"realmlp": 0.25, "plain": 0.75}
