@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,15 +27,12 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write
 from keras_tabular.core.parallel import call_in_new_process
 from keras_tabular.core.typed_yaml import parse_section, read_yaml
-from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.model.files import scratch_folder
 from keras_tabular.model.predict import Predictor, load_predictor
-from keras_tabular.network.record import TrainingRecord, replace_metadata
 from keras_tabular.schema_inference.columns import infer_columns
 from keras_tabular.schema_inference.sample import read_sample
 from keras_tabular.schema_inference.schema import ask_questions
 from keras_tabular.table.checks import check_of_cell, declared_checks, failed_cells
-from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FOLD_KEY, origin_names, write_part
 from keras_tabular.table.rows import (
     Failure,
@@ -111,17 +107,15 @@ class TabularEstimator(BaseEstimator):
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters, also keys of networks such as `networks__plain__units`."""
-        changes = dict[str, Any]()
-        for name, value in params.items():
+        networks = params.pop("networks", self.networks)
+        for name in [*params]:
             parameter, *keys = name.split("__")
-            if parameter == "networks" and keys:
+            if parameter == "networks":
+                value = params.pop(name)
                 for key in reversed(keys):
                     value = {key: value}
-                networks = changes.get(parameter, self.networks)
-                changes[parameter] = update_section(networks or {}, value)
-            else:
-                changes[name] = value
-        return super().set_params(**changes)
+                networks = update_section(networks or {}, value)
+        return super().set_params(networks=networks, **params)
 
     def fit(
         self,
@@ -153,25 +147,19 @@ class TabularEstimator(BaseEstimator):
             frame, schema = self._add_target(frame, y, y_name, sample_weight)
             params = self._parse_params(schema, groups)
             order = write_rows(folder / "train", frame, schema, params, groups)
-            call_in_new_process(
-                "keras_tabular.training.train:train_to_folder",
+            oof = call_in_new_process(
+                "keras_tabular.runs.repeat:train_and_calibrate",
                 folder,
                 schema,
-                params.train,
+                params,
                 self.build or BUILD_OF_A_PROJECT,
                 self.verbose,
                 is_reusable=not self.build,  # whose module may change
             )
-            networks = folder / "networks.keras"
-            record = TrainingRecord.from_file(networks, networks.read_bytes())
-            oof = OutOfFold.read(folder / "oof")
-            metadata = calibrate(record, oof, folder / "train", schema, params)
-            model = folder / "model.keras"
-            replace_metadata(networks, model, metadata)
-            self._content = model.read_bytes()
+            self._content = (folder / "model.keras").read_bytes()
         self.schema_ = schema.without(params.train.ignore)
-        predictions = np.empty_like(oof.unseen.all_rows)
-        predictions[order[: len(predictions)]] = oof.unseen.all_rows
+        predictions = np.empty_like(oof)
+        predictions[order[: len(oof)]] = oof
         self.oof_predictions_ = self._arrange(predictions)
         return self
 
@@ -302,10 +290,7 @@ class TabularEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = self._to_frame(X)
         features = frame.drop(columns=[*self.schema_.ignore], errors="ignore")
-        model = Model(load_once(self._content))
-        if n_reasons:
-            return model.explain(features, n_reasons)
-        return model.predict(features)
+        return Model(load_once(self._content)).explain(features, n_reasons)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -333,16 +318,14 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return self._arrange(predictions.to_numpy())
 
     def _check_target(self, y: Any) -> np.ndarray:
-        labels = pd.Series(column_or_1d(y, warn=True)).infer_objects()
-        if labels.isna().any():
+        y = column_or_1d(y, warn=True)
+        if pd.isna(y).any():
             raise UserError("y: expected a class in every row, got a missing value")
-        y = labels.to_numpy()
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
-            raise UserError(f"y: expected two or more classes, got one class: {y[0]}")
-        if y.dtype.kind not in KINDS_OF_TARGETS:
-            return y.astype(str)
-        return y.astype(np.int64) if y.dtype.kind == "f" else y
+            raise UserError(f"y: expected two or more classes, got {np.unique(y)}")
+        kind = KINDS_OF_TARGETS.get(y.dtype.kind)
+        return y.astype({None: str, "real": int}.get(kind, y.dtype))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -386,20 +369,22 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
         sample = read_sample([file], MAX_ROWS_TO_INFER)
     inferred = infer_columns(sample, target="")
     ask_questions(sample, inferred)
-    columns = {}
+    columns: dict[str, dict[str, Any]] = {}
     questions = []
-    for name, column in inferred.items():
+    for name, dtype in frame.dtypes.items():
+        column = inferred[name]
         if column.questions:
             questions.append(f"{name}: {' '.join(column.questions)}")
-        if not column.is_ignored:
-            kind = "real" if column.kind == "integer" else column.kind
+        if dtype == "category":
+            columns[name] = {"kind": "category", "nullable": True}
+        elif not column.is_ignored:
+            is_real = column.kind == "integer" or dtype.kind == "f"
+            kind = "real" if is_real else column.kind
             columns[name] = column.declare() | {"kind": kind, "nullable": True}
     if questions:
-        message = "\n".join(
-            ["Questions about the columns without a schema:", *questions]
-        )
-        warnings.warn(message, stacklevel=4)
-    ignore = [name for name, column in inferred.items() if column.is_ignored]
+        message = "Questions about the columns. Answer them by a schema:"
+        warnings.warn("\n".join([message, *questions]), stacklevel=4)
+    ignore = [name for name in frame if name not in columns]
     return {"source": FRAME, "columns": columns, "ignore": ignore}
 
 
@@ -413,7 +398,7 @@ def update_section(
         changes: The new values, also those of NumPy. Of a section, they are the keys to
             change in it.
     """
-    content = deepcopy({**section})
+    content = {**section}
     for key, value in changes.items():
         if isinstance(value, Mapping) and isinstance(content.get(key), Mapping):
             content[key] = update_section(content[key], value)
