@@ -79,7 +79,7 @@ class TabularEstimator(BaseEstimator):
             parameter `networks__plain__units` sets one of them.
 
     Attributes:
-        n_features_in_: Number of columns of `X`.
+        n_features_in_: Number of columns of `X` in `fit`.
         feature_names_in_: Names of the columns of `X`, if all are texts.
         schema_: The schema of the training rows.
         oof_predictions_: Predictions for the rows of `X` by networks that have not
@@ -106,7 +106,12 @@ class TabularEstimator(BaseEstimator):
     networks: Mapping[str, Mapping[str, Any]] | None = None
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also keys of networks such as `networks__plain__units`."""
+        """Set parameters, also keys of networks such as `networks__plain__units`.
+
+        Raises:
+            ValueError: There is no such parameter. Keys of networks are checked by
+                `fit`.
+        """
         networks = params.pop("networks", self.networks)
         for name in [*params]:
             parameter, *keys = name.split("__")
@@ -127,26 +132,37 @@ class TabularEstimator(BaseEstimator):
         """Train the model.
 
         Args:
-            X: Data frame, or array of shape (rows, columns). Values may be missing.
-            y: Target, shape (rows,).
-            sample_weight: Weight of each row in training, shape (rows,).
-            groups: Group of each row, shape (rows,). All rows of a group are in the
-                same fold. The default is what the keys `time` or `group` of the schema
-                say.
+            X: Data frame of pandas or Polars, or array of numbers or texts, shape
+                (rows, columns). Columns of a frame may have numbers, booleans, texts,
+                categories, dates or times. Values may be missing.
+            y: Target, shape (rows,): classes as integers, booleans or texts, or numbers
+                for regression. No value may be missing.
+            sample_weight: Weight of each row in training, 0 or more, shape (rows,).
+            groups: Group of each row, of any type, shape (rows,). All rows of a group
+                are in the same fold. The default is what the keys `time` or `group` of
+                the schema say.
+
+        Returns:
+            The estimator.
 
         Raises:
             ValueError: The columns are not those of the schema, a cell does not fit its
-                column, or a parameter is wrong.
+                column, `y` has a missing value or a single class, or a parameter is
+                wrong.
         """
         with scratch_folder() as name:
             folder = Path(name)
             frame = self._to_frame(X, is_fit=True)
-            y_name = getattr(y, "name", None) or "target"
-            y = self._check_target(y)
+            y_name = str(getattr(y, "name", None) or "target")
+            y = column_or_1d(y, warn=True)
+            if is_classifier(self):
+                y = check_classes(y)
+            else:
+                y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             check_consistent_length(frame, y, sample_weight, groups)
             frame, schema = self._add_target(frame, y, y_name, sample_weight)
             params = self._parse_params(schema, groups)
-            order = write_rows(folder / "train", frame, schema, params, groups)
+            places = write_rows(folder / "train", frame, schema, params, groups)
             oof = call_in_new_process(
                 "keras_tabular.runs.repeat:train_and_calibrate",
                 folder,
@@ -158,32 +174,44 @@ class TabularEstimator(BaseEstimator):
             )
             self._content = (folder / "model.keras").read_bytes()
         self.schema_ = schema.without(params.train.ignore)
-        predictions = np.empty_like(oof)
-        predictions[order[: len(oof)]] = oof
-        self.oof_predictions_ = self._arrange(predictions)
+        self.oof_predictions_ = self._arrange(oof[places[: len(oof)]])
         return self
 
     def explain(self, X: Any, columns: int = 3) -> pd.DataFrame:
         """Predict rows, and name the columns that moved each prediction most.
 
         Args:
-            X: The rows, as for `fit`.
+            X: The rows, as for `predict`.
             columns: Number of columns to name for each row; at least 1.
 
         Returns:
-            See `Model.explain`.
+            The columns `predicted`, the probabilities or the interval, then
+            `reason_1`, the name of the column that moved the prediction most,
+            `reason_1_effect`, by how much it moved it, and so on. The index is that of
+            `X`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: See `predict`.
         """
         return self._predict(X, columns)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to a `.keras` file, as all commands read it."""
+        """Write the model to a `.keras` file, as all commands read it.
+
+        Args:
+            path: The file. Its folder is created if there is none.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
         check_is_fitted(self)
         with atomic_write(Path(path)) as file:
             file.write_bytes(self._content)
 
     @property
     def model_(self) -> Any:
-        """The model as Keras loads it."""
+        """The model as Keras loads it: a `keras.Model` of the raw columns."""
         check_is_fitted(self)
         return load_once(self._content).model.plain
 
@@ -195,10 +223,6 @@ class TabularEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
-
-    def _check_target(self, y: Any) -> np.ndarray:
-        """Return the target as an array of one axis."""
-        raise NotImplementedError
 
     def _arrange(self, y_pred: np.ndarray) -> np.ndarray:
         """Turn outputs of the model, shape (rows, outputs), into predictions."""
@@ -233,17 +257,21 @@ class TabularEstimator(BaseEstimator):
         self,
         frame: pd.DataFrame,
         y: np.ndarray,
-        y_name: Any,
+        y_name: str,
         sample_weight: Any,
     ) -> tuple[pd.DataFrame, Schema]:
         """Add the target and the weights to the features, and find the schema."""
         schema = self.schema
         if schema is None:
+            if y_name in frame:
+                raise UserError(
+                    f"X has a column {y_name}, which is the name of y. Rename it, or"
+                    " leave it out of X.",
+                )
             content = infer_features(frame)
             target = {"kind": KINDS_OF_TARGETS.get(y.dtype.kind, "category")}
-            content["target"] = unused_name(frame, y_name)
-            content["columns"][content["target"]] = target
-            content["task"] = "regression"
+            content["columns"][y_name] = target
+            content |= {"target": y_name, "task": "regression"}
             if is_classifier(self):
                 target["values"] = np.unique(y).tolist()
                 content["task"] = "multiclass"
@@ -255,10 +283,9 @@ class TabularEstimator(BaseEstimator):
             content = schema.model_dump()
         added = {content["target"]: y}
         if sample_weight is not None:
-            weight = unused_name(frame, "sample_weight")
-            content["weight"] = weight
-            content["columns"][weight] = {"kind": "real"}
-            added[weight] = column_or_1d(sample_weight)
+            content["weight"] = "sample_weight"
+            content["columns"]["sample_weight"] = {"kind": "real"}
+            added["sample_weight"] = column_or_1d(sample_weight)
         schema = parse_section(content, Schema, "schema")
         if bool(schema.classes) is not is_classifier(self):
             name = type(self).__name__
@@ -269,16 +296,11 @@ class TabularEstimator(BaseEstimator):
 
     def _parse_params(self, schema: Schema, groups: Any) -> Params:
         """Return the sections of params.yaml, with the parameters of this estimator."""
-        parameters = {
-            name: value
-            for name, value in self.get_params(deep=False).items()
-            if value is not None
-        }
         content = read_yaml(PARAMS_OF_A_PROJECT)
-        for name in ("train", "evaluate"):
-            section = content[name]
-            changes = {key: parameters[key] for key in section.keys() & parameters}
-            content[name] = update_section(section, changes)
+        for key, value in self.get_params(deep=False).items():
+            for section in (content["train"], content["evaluate"]):
+                if key in section and value is not None:
+                    section |= update_section(section, {key: value})
         is_by_time = schema.time and groups is None
         content["split"]["by"] = "time" if is_by_time else "random"
         params = parse_section(content, Params, type(self).__name__)
@@ -309,23 +331,36 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     threshold: Any = None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the class of each row, shape (rows,)."""
+        """Predict the class of each row.
+
+        Args:
+            X: The rows. A frame needs all columns that the model reads, in any order;
+                an array needs those of `fit`, in their order.
+
+        Returns:
+            Classes of the type of `classes_`, shape (rows,).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         return self._predict(X)["predicted"].to_numpy(self.classes_.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class, shape (rows, classes)."""
+        """Predict the probability of each class.
+
+        Args:
+            X: The rows, as for `predict`.
+
+        Returns:
+            Probabilities in the order of `classes_`, float64, shape (rows, classes).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         predictions = self._predict(X).filter(regex="^probability_")
         return self._arrange(predictions.to_numpy())
-
-    def _check_target(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        if pd.isna(y).any():
-            raise UserError("y: expected a class in every row, got a missing value")
-        check_classification_targets(y)
-        if len(np.unique(y)) < 2:
-            raise UserError(f"y: expected two or more classes, got {np.unique(y)}")
-        kind = KINDS_OF_TARGETS.get(y.dtype.kind)
-        return y.astype({None: str, "real": int}.get(kind, y.dtype))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -340,24 +375,52 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     coverage: float | None = None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the value of each row, shape (rows,)."""
+        """Predict the value of each row.
+
+        Args:
+            X: The rows. A frame needs all columns that the model reads, in any order;
+                an array needs those of `fit`, in their order.
+
+        Returns:
+            Values in units of the target, float64, shape (rows,).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         return self._predict(X)["predicted"].to_numpy(np.float64)
 
     def predict_interval(self, X: Any) -> np.ndarray:
-        """Predict both ends of the interval of each row, shape (rows, 2)."""
-        return self._predict(X)[["low", "high"]].to_numpy(np.float64)
+        """Predict an interval for each row, which has the true value with `coverage`.
 
-    def _check_target(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        Args:
+            X: The rows, as for `predict`.
+
+        Returns:
+            Both ends in units of the target, float64, shape (rows, 2); NaN if the model
+            was trained without folds.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
+        predictions = self._predict(X)
+        return predictions.reindex(columns=["low", "high"]).to_numpy(np.float64)
 
 
-def unused_name(frame: pd.DataFrame, name: Any) -> str:
-    """Return a name for a new column, with underscores if the name is in use."""
-    name = str(name)
-    while name in frame:
-        name += "_"
-    return name
+def check_classes(y: np.ndarray) -> np.ndarray:
+    """Check the classes of all rows, and return them as the schema has them.
+
+    Returns:
+        Integers, booleans or texts, shape (rows,).
+    """
+    if pd.isna(y).any():
+        raise UserError("y: expected a class in every row, got a missing value")
+    check_classification_targets(y)
+    if len(np.unique(y)) < 2:
+        raise UserError(f"y: expected two or more classes, got {np.unique(y)}")
+    kind = KINDS_OF_TARGETS.get(y.dtype.kind)
+    return y.astype({None: str, "real": int}.get(kind, y.dtype))
 
 
 def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
@@ -417,7 +480,7 @@ def write_rows(
     """Check the rows, and write them as the stage `split` writes training rows.
 
     Returns:
-        Numbers of the rows in the order in which they are written, shape (rows,).
+        The place of each row in the written rows, shape (rows,).
     """
     with frame_as_file(frame, schema.columns) as file:
         table = pa.concat_tables(parse_files([file], schema))
@@ -438,7 +501,7 @@ def write_rows(
     size = params.ingest.rows_per_file
     for number, start in enumerate(range(0, len(table), size)):
         write_part(folder, number, table[start : start + size].combine_chunks())
-    return order
+    return np.argsort(order)
 
 
 def find_fold_keys(table: pa.Table, schema: Schema, groups: Any) -> np.ndarray | None:
