@@ -434,8 +434,8 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
     ask_questions(sample, inferred)
     columns: dict[str, dict[str, Any]] = {}
     questions = []
-    for name, dtype in frame.dtypes.items():
-        column = inferred[name]
+    for name, column in inferred.items():
+        dtype: Any = frame[name].dtype
         if column.questions:
             questions.append(f"{name}: {' '.join(column.questions)}")
         if dtype == "category":
