@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,15 +28,12 @@ from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.core.parallel import call_in_new_process
 from keras_tabular.core.typed_yaml import parse_section, read_yaml
-from keras_tabular.evaluation.calibration import calibrate
 from keras_tabular.model.files import scratch_folder
 from keras_tabular.model.predict import Predictor, load_predictor
-from keras_tabular.network.record import TrainingRecord, replace_metadata
 from keras_tabular.schema_inference.columns import infer_columns
 from keras_tabular.schema_inference.sample import read_sample
 from keras_tabular.schema_inference.schema import ask_questions
 from keras_tabular.table.checks import check_of_cell, declared_checks, failed_cells
-from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import FOLD_KEY, origin_names, write_part
 from keras_tabular.table.rows import (
     Failure,
@@ -84,7 +80,7 @@ class TabularEstimator(BaseEstimator):
             parameter `networks__plain__units` sets one of them.
 
     Attributes:
-        n_features_in_: Number of columns of `X`.
+        n_features_in_: Number of columns of `X` in `fit`.
         feature_names_in_: Names of the columns of `X`, if all are texts.
         schema_: The schema of the training rows.
         oof_predictions_: Predictions for the rows of `X` by networks that have not
@@ -111,18 +107,22 @@ class TabularEstimator(BaseEstimator):
     networks: Mapping[str, Mapping[str, Any]] | None = None
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters, also keys of networks such as `networks__plain__units`."""
-        changes = dict[str, Any]()
-        for name, value in params.items():
+        """Set parameters, also keys of networks such as `networks__plain__units`.
+
+        Raises:
+            ValueError: There is no such parameter. Keys of networks are checked by
+                `fit`.
+        """
+        networks = params.pop("networks", self.networks)
+        for name in [*params]:
             parameter, *keys = name.split("__")
-            if parameter == "networks" and keys:
+            if parameter == "networks":
+                value = params.pop(name)
                 for key in reversed(keys):
                     value = {key: value}
-                networks = changes.setdefault(parameter, deepcopy(self.networks or {}))
+                networks = deepcopy(networks or {})
                 update_section(networks, value)
-            else:
-                changes[name] = value
-        return super().set_params(**changes)
+        return super().set_params(networks=networks, **params)
 
     def fit(
         self,
@@ -134,62 +134,79 @@ class TabularEstimator(BaseEstimator):
         """Train the model.
 
         Args:
-            X: Data frame, or array of shape (rows, columns). Values may be missing.
-            y: Target, shape (rows,).
-            sample_weight: Weight of each row in training, shape (rows,).
-            groups: Group of each row, shape (rows,). All rows of a group are in the
-                same fold. The default is what the keys `time` or `group` of the schema
-                say.
+            X: Data frame of pandas or Polars, or array of numbers or texts, shape
+                (rows, columns). Columns of a frame may have numbers, booleans, texts,
+                categories, dates or times. Values may be missing.
+            y: Target, shape (rows,): classes as integers, booleans or texts, or numbers
+                for regression. No value may be missing.
+            sample_weight: Weight of each row in training, 0 or more, shape (rows,).
+            groups: Group of each row, of any type, shape (rows,). All rows of a group
+                are in the same fold. The default is what the keys `time` or `group` of
+                the schema say.
+
+        Returns:
+            The estimator.
 
         Raises:
             ValueError: The columns are not those of the schema, a cell does not fit its
-                column, or a parameter is wrong.
+                column, `y` has a missing value or a single class, or a parameter is
+                wrong.
         """
         with scratch_folder() as name:
             folder = Path(name)
             frame = self._to_frame(X, is_fit=True)
-            y_name = getattr(y, "name", None) or "target"
-            y = self._check_target(y)
+            y_name = str(getattr(y, "name", None) or "target")
+            y = column_or_1d(y, warn=True)
+            if is_classifier(self):
+                y = check_classes(y)
+            else:
+                y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
             check_consistent_length(frame, y, sample_weight, groups)
             frame, schema = self._add_target(frame, y, y_name, sample_weight)
             params = self._parse_params(schema, groups)
-            order = write_rows(folder / "train", frame, schema, params, groups)
-            call_in_new_process(
-                "keras_tabular.training.train:train_to_folder",
+            places = write_rows(folder / "train", frame, schema, params, groups)
+            oof = call_in_new_process(
+                "keras_tabular.runs.repeat:train_and_calibrate",
                 folder,
                 schema,
-                params.train,
+                params,
                 self.build or BUILD_OF_A_PROJECT,
                 self.verbose,
                 is_reusable=not self.build,  # whose module may change
             )
-            networks = folder / "networks.keras"
-            record = TrainingRecord.from_file(networks, networks.read_bytes())
-            oof = OutOfFold.read(folder / "oof")
-            metadata = calibrate(record, oof, folder / "train", schema, params)
-            model = folder / "model.keras"
-            replace_metadata(networks, model, metadata)
-            self._content = model.read_bytes()
+            self._content = (folder / "model.keras").read_bytes()
         self.schema_ = schema.without(params.train.ignore)
-        predictions = np.empty_like(oof.unseen.all_rows)
-        predictions[order[: len(predictions)]] = oof.unseen.all_rows
-        self.oof_predictions_ = self._arrange(predictions)
+        self.oof_predictions_ = self._arrange(oof[places[: len(oof)]])
         return self
 
     def explain(self, X: Any, columns: int = 3) -> pd.DataFrame:
         """Predict rows, and name the columns that moved each prediction most.
 
         Args:
-            X: The rows, as for `fit`.
+            X: The rows, as for `predict`.
             columns: Number of columns to name for each row; at least 1.
 
         Returns:
-            See `Model.explain`.
+            The columns `predicted`, the probabilities or the interval, then
+            `reason_1`, the name of the column that moved the prediction most,
+            `reason_1_effect`, by how much it moved it, and so on. The index is that of
+            `X`.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: See `predict`.
         """
         return self._predict(X, columns)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to a `.keras` file, as all commands read it."""
+        """Write the model to a `.keras` file, as all commands read it.
+
+        Args:
+            path: The file. Its folder is created if there is none.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
         check_is_fitted(self)
         with atomic_write(Path(path)) as file:
             file.write_bytes(self._content)
@@ -220,7 +237,7 @@ class TabularEstimator(BaseEstimator):
 
     @property
     def model_(self) -> Any:
-        """The model as Keras loads it."""
+        """The model as Keras loads it: a `keras.Model` of the raw columns."""
         check_is_fitted(self)
         return load_once(self._content).model.plain
 
@@ -232,10 +249,6 @@ class TabularEstimator(BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
-
-    def _check_target(self, y: Any) -> np.ndarray:
-        """Return the target as an array of one axis."""
-        raise NotImplementedError
 
     def _arrange(self, y_pred: np.ndarray) -> np.ndarray:
         """Turn outputs of the model, shape (rows, outputs), into predictions."""
@@ -270,17 +283,21 @@ class TabularEstimator(BaseEstimator):
         self,
         frame: pd.DataFrame,
         y: np.ndarray,
-        y_name: Any,
+        y_name: str,
         sample_weight: Any,
     ) -> tuple[pd.DataFrame, Schema]:
         """Add the target and the weights to the features, and find the schema."""
         schema = self.schema
         if schema is None:
+            if y_name in frame:
+                raise UserError(
+                    f"X has a column {y_name}, which is the name of y. Rename it, or"
+                    " leave it out of X.",
+                )
             content = infer_features(frame)
             target = {"kind": KINDS_OF_TARGETS.get(y.dtype.kind, "category")}
-            content["target"] = unused_name(frame, y_name)
-            content["columns"][content["target"]] = target
-            content["task"] = "regression"
+            content["columns"][y_name] = target
+            content |= {"target": y_name, "task": "regression"}
             if is_classifier(self):
                 target["values"] = np.unique(y).tolist()
                 content["task"] = "multiclass"
@@ -292,10 +309,9 @@ class TabularEstimator(BaseEstimator):
             content = schema.model_dump()
         added = {content["target"]: y}
         if sample_weight is not None:
-            weight = unused_name(frame, "sample_weight")
-            content["weight"] = weight
-            content["columns"][weight] = {"kind": "real"}
-            added[weight] = column_or_1d(sample_weight)
+            content["weight"] = "sample_weight"
+            content["columns"]["sample_weight"] = {"kind": "real"}
+            added["sample_weight"] = column_or_1d(sample_weight)
         schema = parse_section(content, Schema, "schema")
         if bool(schema.classes) is not is_classifier(self):
             name = type(self).__name__
@@ -327,10 +343,7 @@ class TabularEstimator(BaseEstimator):
         check_is_fitted(self)
         frame = self._to_frame(X)
         features = frame.drop(columns=[*self.schema_.ignore], errors="ignore")
-        model = Model(load_once(self._content))
-        if n_reasons:
-            return model.explain(features, n_reasons)
-        return model.predict(features)
+        return Model(load_once(self._content)).explain(features, n_reasons)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -349,25 +362,36 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     threshold: Any = None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the class of each row, shape (rows,)."""
+        """Predict the class of each row.
+
+        Args:
+            X: The rows. A frame needs all columns that the model reads, in any order;
+                an array needs those of `fit`, in their order.
+
+        Returns:
+            Classes of the type of `classes_`, shape (rows,).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         return self._predict(X)["predicted"].to_numpy(self.classes_.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class, shape (rows, classes)."""
+        """Predict the probability of each class.
+
+        Args:
+            X: The rows, as for `predict`.
+
+        Returns:
+            Probabilities in the order of `classes_`, float64, shape (rows, classes).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         predictions = self._predict(X).filter(regex="^probability_")
         return self._arrange(predictions.to_numpy())
-
-    def _check_target(self, y: Any) -> np.ndarray:
-        labels = pd.Series(column_or_1d(y, warn=True)).infer_objects()
-        if labels.isna().any():
-            raise UserError("y: expected a class in every row, got a missing value")
-        y = labels.to_numpy()
-        check_classification_targets(y)
-        if len(np.unique(y)) < 2:
-            raise UserError(f"y: expected two or more classes, got one class: {y[0]}")
-        if y.dtype.kind not in KINDS_OF_TARGETS:
-            return y.astype(str)
-        return y.astype(np.int64) if y.dtype.kind == "f" else y
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -382,24 +406,52 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     coverage: float | None = None
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the value of each row, shape (rows,)."""
+        """Predict the value of each row.
+
+        Args:
+            X: The rows. A frame needs all columns that the model reads, in any order;
+                an array needs those of `fit`, in their order.
+
+        Returns:
+            Values in units of the target, float64, shape (rows,).
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
         return self._predict(X)["predicted"].to_numpy(np.float64)
 
     def predict_interval(self, X: Any) -> np.ndarray:
-        """Predict both ends of the interval of each row, shape (rows, 2)."""
-        return self._predict(X)[["low", "high"]].to_numpy(np.float64)
+        """Predict an interval for each row, which has the true value with `coverage`.
 
-    def _check_target(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
-        return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        Args:
+            X: The rows, as for `predict`.
+
+        Returns:
+            Both ends in units of the target, float64, shape (rows, 2); NaN if the model
+            was trained without folds.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: A column is missing or new, or a cell does not fit its column.
+        """
+        predictions = self._predict(X)
+        return predictions.reindex(columns=["low", "high"]).to_numpy(np.float64)
 
 
-def unused_name(frame: pd.DataFrame, name: Any) -> str:
-    """Return a name for a new column, with underscores if the name is in use."""
-    name = str(name)
-    while name in frame:
-        name += "_"
-    return name
+def check_classes(y: np.ndarray) -> np.ndarray:
+    """Check the classes of all rows, and return them as the schema has them.
+
+    Returns:
+        Integers, booleans or texts, shape (rows,).
+    """
+    if pd.isna(y).any():
+        raise UserError("y: expected a class in every row, got a missing value")
+    check_classification_targets(y)
+    if len(np.unique(y)) < 2:
+        raise UserError(f"y: expected two or more classes, got {np.unique(y)}")
+    kind = KINDS_OF_TARGETS.get(y.dtype.kind)
+    return y.astype({None: str, "real": int}.get(kind, y.dtype))
 
 
 def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
@@ -411,20 +463,22 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
         sample = read_sample([file], MAX_ROWS_TO_INFER)
     inferred = infer_columns(sample, target="")
     ask_questions(sample, inferred)
-    columns = {}
+    columns: dict[str, dict[str, Any]] = {}
     questions = []
     for name, column in inferred.items():
+        dtype: Any = frame[name].dtype
         if column.questions:
             questions.append(f"{name}: {' '.join(column.questions)}")
-        if not column.is_ignored:
-            kind = "real" if column.kind == "integer" else column.kind
+        if dtype == "category":
+            columns[name] = {"kind": "category", "nullable": True}
+        elif not column.is_ignored:
+            is_real = column.kind == "integer" or dtype.kind == "f"
+            kind = "real" if is_real else column.kind
             columns[name] = column.declare() | {"kind": kind, "nullable": True}
     if questions:
-        message = "\n".join(
-            ["Questions about the columns without a schema:", *questions]
-        )
-        warnings.warn(message, stacklevel=4)
-    ignore = [name for name, column in inferred.items() if column.is_ignored]
+        message = "Questions about the columns. Answer them by a schema:"
+        warnings.warn("\n".join([message, *questions]), stacklevel=4)
+    ignore = [name for name in frame if name not in columns]
     return {"source": FRAME, "columns": columns, "ignore": ignore}
 
 
@@ -452,7 +506,7 @@ def write_rows(
     """Check the rows, and write them as the stage `split` writes training rows.
 
     Returns:
-        Numbers of the rows in the order in which they are written, shape (rows,).
+        The place of each row in the written rows, shape (rows,).
     """
     with frame_as_file(frame, schema.columns) as file:
         table = pa.concat_tables(parse_files([file], schema))
@@ -473,7 +527,7 @@ def write_rows(
     size = params.ingest.rows_per_file
     for number, start in enumerate(range(0, len(table), size)):
         write_part(folder, number, table[start : start + size].combine_chunks())
-    return order
+    return np.argsort(order)
 
 
 def find_fold_keys(table: pa.Table, schema: Schema, groups: Any) -> np.ndarray | None:

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     schema, params = load_settings("train")
 
     # TensorFlow starts after the parameters are checked.
+    from keras_tabular.training import ensemble
     from keras_tabular.training.checkpoint import Checkpoints, identity
     from keras_tabular.training.train import train_model
     from network import build
@@ -41,14 +42,15 @@ def main(arguments: list[str] | None = None) -> None:
         checkpoints=Checkpoints(args.state, key),
         show_progress=True,
     )
-    trained.write_description(args.metrics)
+    setup, weighted = trained.setup, trained.weighted
+    ensemble.write_description(args.metrics, setup, trained.snapshots, weighted)
     with atomic_write(args.model) as file:
-        trained.write_model(file)
+        ensemble.write_model(trained.model.plain, file, trained.record)
     with atomic_write(args.oof) as folder:
         trained.write_out_of_fold(folder)
     inputs.check()  # before the checkpoints are removed
     shutil.rmtree(args.state, ignore_errors=True)
-    print(f"Trained networks: {trained.weighted.summary()}")
+    print(f"Trained networks: {weighted.summary()}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ def main(parser: ArgumentParser) -> None:
     small = {"members": [{"network": network}], "folds": 3, "forward_chaining": 0}
     sys.path.insert(0, str(Path.cwd()))  # where `keras-tabular` does not look
     with scratch_folder() as folder:
-        run_stages_before_train(folder)
+        stages = read_yaml(Path("dvc.yaml"))["stages"]
+        for stage in ("ingest", "validate", "split"):
+            _, _, module, *paths = stages[stage]["cmd"].split()
+            import_module(module).main([f"{folder}/{path}" for path in paths])
         data = Path(folder, "data")
         # The training rows replace the test rows. Their scores are not shown.
         shutil.rmtree(data / "split/test")
@@ -44,12 +47,3 @@ def main(parser: ArgumentParser) -> None:
     for key in evaluation.main_metrics[:2]:
         print(format_scores(evaluation, schema.learning_task, key, "cross_validation"))
     print(CONCLUSION)
-
-
-def run_stages_before_train(folder: str) -> None:
-    """Run the stages from `ingest` to `split`, with their paths in another folder."""
-    stages = read_yaml(Path("dvc.yaml"))["stages"]
-    names = [*stages]
-    for name in names[names.index("ingest") : names.index("train")]:
-        _, _, module, *paths = stages[name]["cmd"].split()
-        import_module(module).main([f"{folder}/{path}" for path in paths])

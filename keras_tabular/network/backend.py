@@ -12,8 +12,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import numpy as np
-
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.process import hide_pandas, quick_imports
 
@@ -122,7 +120,6 @@ def keras_defaults() -> Iterator[None]:
     policy = keras.config.dtype_policy()
     floatx = keras.config.floatx()
     random_state = random.getstate()
-    numpy_state = np.random.get_state()
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     try:
@@ -131,7 +128,6 @@ def keras_defaults() -> Iterator[None]:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
         random.setstate(random_state)
-        np.random.set_state(numpy_state)
 
 
 __all__ = ["KerasTensor", "Tensor", "keras", "keras_defaults", "tf"]

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from statistics import mean, stdev
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import read_table
@@ -92,6 +95,45 @@ def run_repeat(
         write_json(scores, evaluation.model_dump(exclude_defaults=True))
         shutil.rmtree(work)
     return Evaluation.model_validate_json(scores.read_text("utf-8"))
+
+
+def train_and_calibrate(
+    folder: Path,
+    schema: Schema,
+    params: Params,
+    build: Any,
+    show_progress: bool,
+) -> np.ndarray:
+    """Do what the stages `train` and `calibrate` do, for one of the estimators.
+
+    Args:
+        folder: Folder with the training rows in `train`, which gets `model.keras`.
+        params: The sections of the stages.
+        build: Builds the layers of a network, or is the name of a function that does.
+        show_progress: Whether to show the progress on stderr.
+
+    Returns:
+        Predictions for the training rows by networks that have not learnt them,
+        float32, shape (rows, outputs); without rows if there are no folds.
+    """
+    from keras_tabular.training.ensemble import write_model
+    from keras_tabular.training.train import train_model
+
+    if isinstance(build, str):
+        build = resolve_name(build)
+    rows = folder / "train"
+    trained = train_model(
+        [rows],
+        schema,
+        params.train,
+        build,
+        folder,
+        show_progress=show_progress,
+    )
+    out_of_fold = trained.out_of_fold
+    metadata = calibrate(trained.record, out_of_fold, rows, schema, params)
+    write_model(trained.model.plain, folder / "model.keras", metadata)
+    return out_of_fold.unseen.all_rows
 
 
 def train_and_evaluate(

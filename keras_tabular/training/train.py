@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -55,17 +54,9 @@ class TrainedModel:
         weights = self.weighted.weights
         return ensemble.build_record(self.setup, self.snapshots, weights, self.model)
 
-    def write_model(self, file: Path) -> None:
-        """Write the `.keras` file, with the record."""
-        ensemble.write_model(self.model.plain, file, self.record)
-
     def write_out_of_fold(self, folder: Path) -> None:
         """Write the out-of-fold predictions, in the parts of the training rows."""
         self.out_of_fold.write(folder, [len(part) for part in self.setup.folds])
-
-    def write_description(self, folder: Path) -> None:
-        """Write `networks.json` and the learning curve to the folder `metrics`."""
-        ensemble.write_description(folder, self.setup, self.snapshots, self.weighted)
 
 
 def train_model(
@@ -107,31 +98,6 @@ def train_model(
         later = predict_later_blocks(setup, scratch, show_progress=show_progress)
     out_of_fold = OutOfFold(weighted.out_of_fold, later)
     return TrainedModel(setup, snapshots, weighted, model, out_of_fold)
-
-
-def train_to_folder(
-    folder: Path,
-    schema: Schema,
-    train: Train,
-    build: Build | str,
-    show_progress: bool,
-) -> None:
-    """Train on the rows in `train` of a folder; write `networks.keras` and `oof` there.
-
-    Args:
-        build: Builds the layers of a network, or is the name of a function that does.
-    """
-    build_layers = resolve_name(build) if isinstance(build, str) else build
-    trained = train_model(
-        [folder / "train"],
-        schema,
-        train,
-        build_layers,
-        folder,
-        show_progress=show_progress,
-    )
-    trained.write_model(folder / "networks.keras")
-    trained.write_out_of_fold(folder / "oof")
 
 
 def predict_later_blocks(
