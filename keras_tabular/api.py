@@ -75,7 +75,7 @@ class Model:
             >>> model.predict(rows).round(2)
                predicted  probability_1
             0          1           0.78
-            1          0           0.03
+            1          0           0.02
             2          1           0.91
         """
         return self._predict(frame, 0, ignore_extra)

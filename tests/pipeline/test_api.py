@@ -156,7 +156,8 @@ def test_a_warning_says_if_tensorflow_cannot_be_set_up(
     rows = tmp_path / "rows.pkl"
     frame.to_pickle(rows)
     code = IMPORTS.replace("IS_COMPILED", str(is_compiled))
-    completed = run_command(binary_project, sys.executable, "-c", code, str(rows))
+    command = [sys.executable, "-c", code, str(rows)]
+    completed = run_command(binary_project, *command, XLA_FLAGS="")  # set in this one
     expected = model.predict(frame).to_csv()
     assert ("TensorFlow was used before" in completed.stderr) is is_compiled
     assert (completed.stdout.strip() == expected.strip()) is not is_compiled
