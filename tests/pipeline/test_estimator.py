@@ -30,7 +30,7 @@ from tests.helpers import PROJECT
 from tests.projects import LONGER_TRAINING
 from tests.tables import load_table
 
-# The checks of scikit-learn that `make test` runs; all of them are slow.
+# All checks of scikit-learn are in tests/nightly.
 QUICK_CHECKS = (
     "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimators_unfitted",
@@ -38,11 +38,6 @@ QUICK_CHECKS = (
     "check_n_features_in_after_fitting",
     "check_supervised_y_no_nan",
 )
-FAILING_CHECKS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "folds and batches are dealt by row, so a weight of 2 is not two rows"
-    ),
-}
 CLASSIFIER = keras_tabular.TabularClassifier(**LONGER_TRAINING)
 ESTIMATORS = [CLASSIFIER, keras_tabular.TabularRegressor(**LONGER_TRAINING)]
 
@@ -51,19 +46,6 @@ ESTIMATORS = [CLASSIFIER, keras_tabular.TabularRegressor(**LONGER_TRAINING)]
 @pytest.mark.parametrize("check", QUICK_CHECKS)
 def test_scikit_learn_accepts_the_estimators(estimator: Any, check: str) -> None:
     getattr(estimator_checks, check)(type(estimator).__name__, estimator)
-
-
-@pytest.mark.slow
-@estimator_checks.parametrize_with_checks(
-    ESTIMATORS,
-    expected_failed_checks=lambda _: FAILING_CHECKS,
-    xfail_strict=True,
-)
-def test_all_checks_of_scikit_learn_pass(
-    estimator: Any,
-    check: Callable[[Any], None],
-) -> None:
-    check(estimator)
 
 
 def read_project(project: Path) -> tuple[Any, pd.DataFrame, pd.Series, Any]:
