@@ -218,6 +218,13 @@ class TabularEstimator(BaseEstimator):
         The table of the project has the columns of `X` and the target. The key `source`
         of `data/schema.yaml` and the comments in `params.yaml` stay. Copy a `build` of
         your own into `network.py`.
+
+        Args:
+            project: Folder of the project.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ValueError: The folder is not that of a project.
         """
         from dvc.utils.serialize import modify_yaml  # takes half a second
 
@@ -334,11 +341,10 @@ class TabularEstimator(BaseEstimator):
 
     def _update_params(self, content: Any) -> None:
         """Change sections of params.yaml to the parameters of this estimator."""
-        parameters = self.get_params(deep=False)
-        set_keys = {key for key, value in parameters.items() if value is not None}
-        for section in (content["train"], content["evaluate"]):
-            changes = {key: parameters[key] for key in set_keys.intersection(section)}
-            update_section(section, changes)
+        for key, value in self.get_params(deep=False).items():
+            for section in (content["train"], content["evaluate"]):
+                if key in section and value is not None:
+                    update_section(section, {key: value})
 
     def _predict(self, X: Any, n_reasons: int = 0) -> pd.DataFrame:
         check_is_fitted(self)
