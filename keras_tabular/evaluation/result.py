@@ -537,7 +537,7 @@ def find_missed_classes(
             yield (
                 f"class {label} is missed: the model predicts {hits[0].sum()} of its"
                 f" {len(rows.y)} test rows correctly, and {title} {hits[best].sum()};"
-                f" set train.class_weight to find more"
+                " set train.class_weight to find more"
             )
 
 

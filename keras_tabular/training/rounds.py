@@ -88,7 +88,7 @@ class Gain(NamedTuple):
         """Return whether one of the shares is at least as large."""
         return self.of_loss >= least.of_loss or self.of_explained >= least.of_explained
 
-    def compare(self, least: Self) -> str:
+    def describe_lack(self, least: Self) -> str:
         """Say that both shares are less than the least ones."""
         return (
             f"gained {self.of_loss:.1%} of the loss, less than {least.of_loss:.0%}, and"
@@ -164,7 +164,8 @@ def fit(
                 ),
             )
             candidates = ensemble.find_candidates(setup, [*trained, *snapshots])
-            ensemble_losses.append(ensemble.ensemble_losses(setup, candidates))
+            losses = ensemble.ensemble_losses(setup, candidates)
+            ensemble_losses = [*ensemble_losses[-1:], losses]
             endings = find_endings(setup, snapshots, candidates, ensemble_losses)
             networks = []
             for snapshot in snapshots:
@@ -343,7 +344,8 @@ def find_endings(
     Args:
         last: The snapshots of the last round.
         candidates: All snapshots.
-        ensemble_losses: The result of `ensemble.ensemble_losses` after each cycle.
+        ensemble_losses: The result of `ensemble.ensemble_losses` after the cycle before
+            and after the last one; after the first cycle, one alone.
     """
     rows = candidates.rows
     # Without folds, nothing counts as explained.
@@ -386,14 +388,14 @@ def why_finished(
     Args:
         losses: Losses of the held-out rows by each architecture after each of its
             cycles, arrays of finite numbers.
-        ensemble_losses: The same by the ensemble after each cycle.
+        ensemble_losses: The same by the ensemble after the last two cycles.
         constant: The same by the best constant prediction.
         may_be_behind: Whether the second case counts.
     """
     # After the first cycle, or without held-out rows.
     if len(ensemble_losses) == 1 or not ensemble_losses[-1].any():
         return {}
-    before, after = ensemble_losses[-2:]
+    before, after = ensemble_losses
     gain = Gain.measure(before, after, constant)
     means = [each.mean() for by_cycle in losses.values() for each in by_cycle]
     best_loss = round_for_comparison(min(means))
@@ -407,7 +409,7 @@ def why_finished(
             endings[name] = "fell behind another architecture"
         elif not (gain.reaches(MIN_GAIN) or own_gain.reaches(MIN_OWN_GAIN)):
             endings[name] = (
-                f"{own_gain.compare(MIN_OWN_GAIN)};"
-                f" all networks together {gain.compare(MIN_GAIN)}"
+                f"{own_gain.describe_lack(MIN_OWN_GAIN)};"
+                f" all networks together {gain.describe_lack(MIN_GAIN)}"
             )
     return endings
