@@ -1,8 +1,7 @@
 """Create a project for your own table: a git repository with a pipeline and a schema.
 
-Run this command with a clone of the library: `python3 CLONE/keras_tabular new FOLDER
-...`. You need only Python, git and make; the other packages are installed into the new
-project.
+Besides the library, or a clone of it (`python3 CLONE/keras_tabular new FOLDER ...`),
+you need Python, git and make. The packages are installed into the new project.
 """
 
 import csv
@@ -62,7 +61,8 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
         type=Path,
         help="let .venv be a link to this virtual environment, which has the locked"
         " packages and the library; default: a new one, with hard links to the packages"
-        " in the clone's .venv, if there is one",
+        " of the clone's .venv or of the environment of the library, if they are the"
+        " locked ones",
     )
     args = parser.parse_args()
     if args.venv:

@@ -1,7 +1,7 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
-Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade
-FOLDER`. It replaces the wheel in vendor and the packages in the lock files. It merges
+Run this command of the later version: `keras-tabular upgrade FOLDER`, or with a clone
+`python3 CLONE/keras_tabular upgrade FOLDER`. It replaces the wheel in vendor and the packages in the lock files. It merges
 the changes of the library into dvc.yaml, custom.py, Makefile, the scripts and the
 workflows. It deletes files that the library does not have any more, unless you have
 edited them. It installs the packages into .venv. In network.py and other scripts, it
@@ -63,8 +63,7 @@ def main(parser: ArgumentParser) -> None:
     if len(wheels) != 1:
         raise UserError(
             f"{folder.resolve()}/vendor: expected one wheel of the library, got"
-            f" {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular"
-            " new`.",
+            f" {len(wheels)}. To create a project, run `keras-tabular new`.",
         )
     old_wheel = wheels[0]
     old_version = old_wheel.name.split("-")[1]
@@ -236,9 +235,9 @@ def merge_lines(path: Path, old: str, new: str) -> str:
 def install(folder: Path, wheel: Path) -> None:
     """Install the wheel and the changed packages into the project's .venv."""
     installed = folder / ".venv/installed"
-    if not installed.exists():
+    if not installed.exists() or not any(folder.glob(".venv/lib/*/*/pip")):
         print(
-            "The project has no .venv; `make repro` creates it. In another environment,"
+            "`make repro` installs the packages into .venv. In another environment,"
             " run\n  pip install --force-reinstall --no-deps vendor/*.whl\n  pip"
             " install --require-hashes -r requirements.txt",
         )

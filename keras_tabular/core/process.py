@@ -20,8 +20,11 @@ from keras_tabular.core.errors import UserError
 # names no module.
 PROJECT_PACKAGES = ("", "stages", "network", "keras_tabular")
 OWN_MODULES = ("network", "custom")  # of a project
-# The target of make and the lock file of a package that is not in requirements.txt.
-INSTALLED_BY = {"uvicorn": (".venv/installed-serve", "requirements/serve.txt")}
+# The target of make, and what pip has to install, for packages that are optional.
+INSTALLED_BY = {
+    "tensorflow": ("repro", "'keras-tabular[cpu]'"),
+    "uvicorn": (".venv/installed-serve", "'keras-tabular[serve]'"),
+}
 OUT_OF_MEMORY = (
     "error: There is not enough memory. Close other programs or raise the limit, or"
     " lower these values in params.yaml: units and batch_size of train.networks, or"
@@ -136,10 +139,11 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         package, _, _ = (error.name or "").partition(".")
         if package not in PROJECT_PACKAGES:
-            target, lock = INSTALLED_BY.get(package, ("repro", "requirements.txt"))
+            install = INSTALLED_BY.get(package, ("repro", "-r requirements.txt"))
+            target, packages = install
             return (
                 f"error: {error.name} is not installed in {sys.executable}. Run `make"
-                f" {target}` and `. .venv/bin/activate`, or `pip install -r {lock}`."
+                f" {target}` and `. .venv/bin/activate`, or `pip install {packages}`."
             )
     return None
 

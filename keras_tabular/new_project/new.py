@@ -12,9 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
+from keras_tabular.new_project.lock import version_differences
 from keras_tabular.new_project.wheel import (
+    IS_CLONE,
     PIP,
     ROOT,
     get_wheel,
@@ -116,11 +119,15 @@ def set_up_environment(
         except (OSError, UserError):
             # The project and its requirements.txt will be removed.
             pip = shlex.quote(f"{venv}/bin/pip")
-            clone = shlex.quote(str(ROOT))
+            lock = ROOT / "requirements.txt"
+            library = shlex.quote(str(ROOT))
+            if not IS_CLONE:
+                lock = ROOT / "keras_tabular/new_project/files/requirements.txt"
+                library = f"keras-tabular=={VERSION}"
             raise UserError(
                 f"--venv: run `{pip} install --require-hashes -r"
-                f" {clone}/requirements.txt` and `{pip} install --no-deps {clone}`, or"
-                " leave out --venv.",
+                f" {shlex.quote(str(lock))}` and `{pip} install --no-deps {library}`,"
+                " or leave out --venv.",
             ) from None
     elif not link_environment(folder):
         python = f"PYTHON={sys.executable}"
@@ -128,18 +135,22 @@ def set_up_environment(
 
 
 def link_environment(folder: Path) -> bool:
-    """Create .venv in a project with hard links to the packages in the clone's .venv.
+    """Create .venv in a project with hard links to the packages of an environment.
 
-    The library itself comes from the project's wheel. To install another version of a
-    package, pip removes its files and writes new ones. Therefore, each of the two
-    environments can be changed or removed without any effect on the other one.
+    It is the clone's .venv, or the environment in which the library is installed. To
+    install another version of a package, pip removes its files and writes new ones.
+    Therefore, each of the two environments can be changed or removed without any effect
+    on the other one.
 
     Returns:
-        False if the clone has no .venv, or one without pip, with other packages than in
-        the project's requirements.txt or in another file system. Then, .venv may be
+        False if there is no such environment, or it has other packages than the
+        project's requirements.txt, or is in another file system. Then, .venv may be
         incomplete.
     """
-    source = (ROOT / ".venv").resolve()
+    lock = (folder / "requirements.txt").read_text(encoding="utf-8")
+    if not IS_CLONE and version_differences(lock):
+        return False
+    source = (ROOT / ".venv").resolve() if IS_CLONE else Path(sys.prefix)
     venv = folder / ".venv"
     python = source / "bin/python"
     new_python = venv / "bin/python"
@@ -149,8 +160,9 @@ def link_environment(folder: Path) -> bool:
             target = venv / packages.relative_to(source)
             shutil.copytree(packages, target, copy_function=os.link, dirs_exist_ok=True)
         copy_programs(python.parent, new_python)
-        install = ("install", "--compile", "--force-reinstall", "--no-deps")
-        run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
+        if IS_CLONE:
+            install = ("install", "--compile", "--force-reinstall", "--no-deps")
+            run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
         run_command(new_python, "-m", "keras_tabular.new_project.lock", cwd=folder)
     except (OSError, UserError):
         return False

@@ -1,4 +1,4 @@
-"""Build a wheel of the library in a clone, and read the files of a project from it.
+"""Write a wheel of the library, and read the files of a project from it.
 
 This module only needs the standard library, because it runs before any package is
 installed.
@@ -10,8 +10,10 @@ import re
 import subprocess
 import sys
 import tempfile
+from base64 import urlsafe_b64encode
+from importlib.metadata import distribution
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.new_project.lock import (
@@ -21,6 +23,13 @@ from keras_tabular.new_project.lock import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]  # a clone, or site-packages
+# A package may put a pyproject.toml into site-packages, but hardly this file.
+IS_CLONE = (ROOT / "dvc.yaml").exists()
+# Files of a wheel. Whoever installs it adds others, such as bytecode.
+FILES_OF_WHEEL = re.compile(
+    r"keras_tabular/.*(?<!\.pyc)"
+    r"|.*\.dist-info/(?:METADATA|WHEEL|entry_points\.txt|licenses/.*)",
+)
 # In the wheel; version 0.6 called the package `project`.
 PROJECT_FILES = re.compile(r"keras_tabular/(?:new_)?project/files/(.+)")
 # Dependencies in dvc.yaml. In a project, the lock file has the hash of the library
@@ -30,24 +39,48 @@ PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def get_wheel(folder: Path) -> Path:
-    """Build a wheel of the commit that is checked out in this clone.
+    """Write a wheel of the commit that is checked out, or of the installed library.
+
+    It has the same bytes on every machine, and from a clone as from an environment into
+    which it was installed.
 
     Args:
-        folder: The absolute path of an existing folder without another wheel of the
-            library.
+        folder: An existing folder.
 
     Returns:
         The path of the wheel in the folder.
 
     Raises:
-        UserError: The library is not in a clone, or the wheel cannot be built.
+        UserError: The wheel of a clone cannot be built.
     """
-    # A package may put a pyproject.toml into site-packages, but hardly this file.
-    if not (ROOT / "dvc.yaml").exists():
-        raise UserError(
-            "an installed library cannot create or upgrade a project. Use a clone:"
-            " `python3 CLONE/keras_tabular new ...` or `... upgrade FOLDER`.",
-        )
+    files = files_of_commit() if IS_CLONE else installed_files()
+    (info,) = {name.split("/")[0] for name in files} - {"keras_tabular"}
+    record = ""
+    for name, content in files.items():
+        digest = urlsafe_b64encode(hashlib.sha256(content).digest()).decode()
+        record += f"{name},sha256={digest.rstrip('=')},{len(content)}\n"
+    files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
+    name_and_version = info.removesuffix(".dist-info")
+    wheel = folder / f"{name_and_version}-py3-none-any.whl"
+    # Not compressed, since another zlib would write other bytes. git compresses it.
+    with ZipFile(wheel, "w") as archive:
+        for name, content in files.items():
+            member = ZipInfo(name)  # with a fixed date
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+    return wheel
+
+
+def files_of_commit() -> dict[str, bytes]:
+    """Build the library of the commit that is checked out in this clone.
+
+    Returns:
+        The content of each file of the wheel but for RECORD, by its path there, in
+        order.
+
+    Raises:
+        UserError: The wheel cannot be built.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         source = ROOT
         python = sys.executable
@@ -60,10 +93,22 @@ def get_wheel(folder: Path) -> Path:
             run_command(python, "-m", "venv", f"{scratch}/venv")
             python = f"{scratch}/venv/bin/python"
             run_command(python, *PIP, "install", "--require-hashes", "-r", lock)
-        build = f"import hatchling.build; hatchling.build.build_wheel({str(folder)!r})"
+        build = f"import hatchling.build; hatchling.build.build_wheel({scratch!r})"
         run_command(python, "-c", build, cwd=source)
-    (wheel,) = folder.glob("keras_tabular-*.whl")
-    return wheel
+        (wheel,) = Path(scratch).glob("*.whl")
+        with ZipFile(wheel) as archive:
+            names = filter(FILES_OF_WHEEL.fullmatch, sorted(archive.namelist()))
+            return {name: archive.read(name) for name in names}
+
+
+def installed_files() -> dict[str, bytes]:
+    """Read the files that the wheel of the installed library had, as `files_of_commit`.
+
+    The record of the installed distribution lists them.
+    """
+    files = {str(path): path for path in distribution("keras-tabular").files or ()}
+    names = filter(FILES_OF_WHEEL.fullmatch, sorted(files))
+    return {name: files[name].read_binary() for name in names}
 
 
 def run_command(*command: str | Path, cwd: Path = Path()) -> None:
