@@ -7,7 +7,7 @@ GROUPS := benchmarks build dev dvc image ray serve
 KNOWN_VARIABLES := ARM64 MARKED PYTEST TASKS
 include keras_tabular/new_project/files/Makefile
 
-.PHONY: test-unit test-all check check-cpu architecture wheel
+.PHONY: test-unit test-all check check-cpu architecture wheel sdist
 
 test-unit: .venv/installed-dev  ## the unit tests; less than a minute
 	$(PYTEST) --dist load tests/unit
@@ -45,6 +45,9 @@ check-cpu: .venv/installed-dev  ## check that one core, an emulated Haswell and 
 wheel:  ## build the library from the last commit, as a wheel in dist/: the same bytes in any clone
 	@rm -rf dist && mkdir dist
 	@$(PYTHON) -c "from pathlib import Path; from keras_tabular.new_project import wheel; print(wheel.get_wheel(Path('dist').resolve()))"
+
+sdist: .venv/installed-build  ## build the source distribution in dist/
+	python -m hatchling build --target sdist
 
 architecture: .venv/installed-dev  ## draw docs/architecture.svg from the imports
 	python -m tools.draw_architecture docs/architecture.svg

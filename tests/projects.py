@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import yaml
 from pydantic.v1.utils import deep_update
 
+from keras_tabular.cli.upgrade import OLDEST_COMMIT
 from keras_tabular.evaluation.records import Evaluation
-from tests.commands import call_main, check_output
+from tests.commands import call_main, check_output, run_command
 from tests.helpers import PROJECT
 
 # Values of the section `train` of params.yaml. Two networks of one architecture, in a
@@ -86,6 +89,27 @@ def reproduce(folder: Path, first: str = "ingest") -> None:
     """Do in this process what `dvc repro` does, with the same bytes."""
     run_stages(folder, first)
     check_output(folder, "dvc commit --quiet --force")
+
+
+def create_old_project(folder: Path) -> dict[str, str]:
+    """Create a project of version 0.6 for the table `wine`, which has no environment.
+
+    The old library runs with the packages of the tests, whose versions may be later.
+
+    Returns:
+        Environment variables for commands of the project.
+    """
+    old_library = clone(PROJECT, folder.with_name("library of the project"))
+    if run_command(old_library, f"git checkout -q {OLDEST_COMMIT}").returncode:
+        pytest.skip("the history of this clone begins after version 0.6.0")
+    variables = {
+        "PYTHONPATH": str(old_library),
+        "MAKEFLAGS": "-o .venv/installed -o check-environment",
+    }
+    package = f"{old_library}/keras_tabular"
+    new = (sys.executable, package, "new", folder.name, "--example=wine")
+    check_output(folder.parent, *new, **variables)
+    return variables
 
 
 def commit_all(folder: Path, message: str) -> None:

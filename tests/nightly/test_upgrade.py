@@ -4,12 +4,13 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
-from keras_tabular.cli.upgrade import OLDEST_COMMIT
-from tests.commands import check_output, run_command
-from tests.helpers import PROJECT
-from tests.projects import ONE_CYCLE_OF_BOTH, change_settings, clone, commit_all
+from tests.commands import check_output
+from tests.projects import (
+    ONE_CYCLE_OF_BOTH,
+    change_settings,
+    commit_all,
+    create_old_project,
+)
 
 
 def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
@@ -17,23 +18,8 @@ def test_a_project_of_version_0_6_is_upgraded_and_compared_with_its_old_run(
     environment: Path,
     tmp_path: Path,
 ) -> None:
-    old_library = clone(PROJECT, tmp_path / "old")
     project = tmp_path / "project"
-    if run_command(old_library, f"git checkout -q {OLDEST_COMMIT}").returncode:
-        pytest.skip("the history of this clone begins after version 0.6.0")
-    # The old library runs with the packages of the tests, whose versions may be later.
-    old = {
-        "PYTHONPATH": str(old_library),
-        "MAKEFLAGS": "-o .venv/installed -o check-environment",
-    }
-    new = (
-        sys.executable,
-        f"{old_library}/keras_tabular",
-        "new",
-        "project",
-        "--example=wine",
-    )
-    check_output(tmp_path, *new, **old)
+    old = create_old_project(project)
     gate = {"beat_baselines": [], "worse_than_base": {"test": {"loss": 0.5}}}
     change_settings(project, train=ONE_CYCLE_OF_BOTH, gate=gate)
     check_output(project, "dvc repro", **old)
