@@ -7,16 +7,22 @@ workflows. It deletes files that the library does not have any more, unless you 
 edited them. It installs the packages into .venv. In network.py and other scripts, it
 corrects imports of modules that have another name now. README.md, params.yaml,
 pyproject.toml and data stay as they are.
+
+Several projects are upgraded one after the other. With --check, nothing changes.
 """
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
+from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.new_project.lock import locked_packages, replace_packages
@@ -48,34 +54,76 @@ OWNED = re.compile(
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 # The exit code of `git merge-file` counts conflicts up to this; above, it is an error.
 MAX_CONFLICTS = 127
+BEHIND = 2  # the exit code of --check if a project has another wheel
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        nargs="?",
+    add = parser.add_argument
+    add(
+        "folders",
+        nargs="*",
         type=Path,
-        default=".",
-        help="the folder of the project; default: the current folder",
+        default=[Path()],
+        metavar="FOLDER",
+        help="the folders of projects; default: the current folder",
     )
-    folder = parser.parse_args().folder
-    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
-    if len(wheels) != 1:
-        raise UserError(
-            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
-            f" {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular"
-            " new`.",
-        )
-    old_wheel = wheels[0]
-    old_version = old_wheel.name.split("-")[1]
-    major, minor, *_ = old_version.split(".")
-    if (int(major), int(minor)) < OLDEST_VERSION:
-        raise UserError(
-            f"{old_wheel}: this project has version {old_version} of the library."
-            f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
-            " the clone, and this command again. Commit the result. Then run `git"
-            " checkout -` in the clone, and this command once more.",
-        )
+    add(
+        "--check",
+        action="store_true",
+        help="change nothing, and print a line for each project: its version and this"
+        " one, whether it has this one's wheel, files that would get conflicts, and"
+        " errors, such as keys of params.yaml that have left. The exit code is 1 if a"
+        f" folder cannot be upgraded, or else {BEHIND} if a project has another wheel",
+    )
+    add("--json", action="store_true", help="with --check: print lines of JSON")
+    args = parser.parse_args()
+    if args.check:
+        sys.exit(check_projects(args.folders, args.json))
+    for folder in args.folders:
+        upgrade(folder)
+
+
+def check_projects(folders: list[Path], as_json: bool) -> int:
+    """Print what an upgrade of each project would do, and return the exit code."""
+    # These modules need packages, and an upgrade only the standard library.
+    from keras_tabular.config.params import load_settings
+    from keras_tabular.core.typed_yaml import format_yaml
+
+    exit_codes = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        new_wheel = get_wheel(Path(scratch))
+        for folder in folders:
+            report: dict[str, Any] = {"folder": f"{folder}"}
+            exit_code = 1
+            try:
+                wheel = find_wheel(folder)
+                report["version"] = wheel.name.split("-")[1]
+                report["new_version"] = VERSION
+                report["is_current"] = wheel.read_bytes() == new_wheel.read_bytes()
+                report["conflicts"] = find_conflicts(folder, wheel, new_wheel)
+                exit_code = 0 if report["is_current"] else BEHIND
+                load_settings(project=folder)
+            except UserError as error:
+                message = re.sub(" Allowed keys: .*", "", str(error))
+                report["errors"] = message.splitlines()
+            exit_codes.add(exit_code)
+            print(json.dumps(report) if as_json else format_yaml(report)[1:-1])
+    return min(exit_codes - {0}, default=0)
+
+
+def find_conflicts(folder: Path, wheel: Path, new_wheel: Path) -> list[str]:
+    """List the files of a project in which an upgrade would leave a conflict."""
+    files = upgraded_files(folder, *map(read_project_files, (wheel, new_wheel)))
+    return [
+        f"{path.relative_to(folder)}"
+        for path, text in files.items()
+        if CONFLICT.search(text)
+    ]
+
+
+def upgrade(folder: Path) -> None:
+    """Upgrade a project, and print what has changed."""
+    old_wheel = find_wheel(folder)
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
         changes = new_changes(old_wheel, new_wheel)
@@ -105,6 +153,32 @@ def main(parser: ArgumentParser) -> None:
     for message in messages:
         print(message)
     install(folder, wheel)
+
+
+def find_wheel(folder: Path) -> Path:
+    """Return the path of the library's wheel in a project.
+
+    Raises:
+        UserError: The folder is no project, or its version is too old for an upgrade.
+    """
+    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
+    if len(wheels) != 1:
+        raise UserError(
+            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
+            f" {len(wheels)}. To create a project, run `python3 CLONE/keras_tabular"
+            " new`.",
+        )
+    old_wheel = wheels[0]
+    old_version = old_wheel.name.split("-")[1]
+    major, minor, *_ = old_version.split(".")
+    if (int(major), int(minor)) < OLDEST_VERSION:
+        raise UserError(
+            f"{old_wheel}: this project has version {old_version} of the library."
+            f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
+            " the clone, and this command again. Commit the result. Then run `git"
+            " checkout -` in the clone, and this command once more.",
+        )
+    return old_wheel
 
 
 def new_changes(old_wheel: Path, wheel: Path) -> str:
