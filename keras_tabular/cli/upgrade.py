@@ -97,11 +97,16 @@ def check_projects(folders: list[Path], as_json: bool) -> int:
             exit_code = 1
             try:
                 wheel = find_wheel(folder)
-                report["version"] = wheel.name.split("-")[1]
-                report["new_version"] = VERSION
-                report["is_current"] = wheel.read_bytes() == new_wheel.read_bytes()
-                report["conflicts"] = find_conflicts(folder, wheel, new_wheel)
-                exit_code = 0 if report["is_current"] else BEHIND
+                versions = map(read_project_files, (wheel, new_wheel))
+                conflicts = find_conflicts(upgraded_files(folder, *versions))
+                is_current = wheel.read_bytes() == new_wheel.read_bytes()
+                report |= {
+                    "version": wheel.name.split("-")[1],
+                    "new_version": VERSION,
+                    "is_current": is_current,
+                    "conflicts": list(map(str, conflicts)),
+                }
+                exit_code = 0 if is_current else BEHIND
                 load_settings(project=folder)
             except UserError as error:
                 message = re.sub(" Allowed keys: .*", "", str(error))
@@ -109,16 +114,6 @@ def check_projects(folders: list[Path], as_json: bool) -> int:
             exit_codes.add(exit_code)
             print(json.dumps(report) if as_json else format_yaml(report)[1:-1])
     return min(exit_codes - {0}, default=0)
-
-
-def find_conflicts(folder: Path, wheel: Path, new_wheel: Path) -> list[str]:
-    """List the files of a project in which an upgrade would leave a conflict."""
-    files = upgraded_files(folder, *map(read_project_files, (wheel, new_wheel)))
-    return [
-        f"{path.relative_to(folder)}"
-        for path, text in files.items()
-        if CONFLICT.search(text)
-    ]
 
 
 def upgrade(folder: Path) -> None:
@@ -143,13 +138,12 @@ def upgrade(folder: Path) -> None:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
     print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
-    for path, text in files.items():
-        if CONFLICT.search(text):
-            print(
-                f"{path}: you and the library have changed the same lines. Both"
-                " versions are in the file, between <<<<<<< and >>>>>>>. Choose or"
-                " combine them, and remove these markers.",
-            )
+    for path in find_conflicts(files):
+        print(
+            f"{path}: you and the library have changed the same lines. Both versions"
+            " are in the file, between <<<<<<< and >>>>>>>. Choose or combine them, and"
+            " remove these markers.",
+        )
     for message in messages:
         print(message)
     install(folder, wheel)
@@ -243,6 +237,11 @@ def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
         if changed != text:
             renamed[path] = changed
     return renamed
+
+
+def find_conflicts(files: dict[Path, str]) -> list[Path]:
+    """Return the files whose texts have conflicts."""
+    return [path for path, text in files.items() if CONFLICT.search(text)]
 
 
 def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:
