@@ -182,8 +182,8 @@ def workspace(short_run: Path, tmp_path: Path) -> Path:
 def environment(make_once: MakeOnce, origin: Path) -> Path:
     """A virtual environment with the packages that run the tests, and the library.
 
-    Pip has built the library from a git address. The wheel is in the folder of the
-    environment.
+    Pip has built the library from a git address. The folder of the environment has the
+    wheel that the library packs of itself.
     """
 
     def make(folder: Path) -> None:
@@ -195,6 +195,9 @@ def environment(make_once: MakeOnce, origin: Path) -> Path:
         check_output(folder, sys.executable, *pip, *build)
         (wheel,) = folder.glob("*.whl")
         check_output(folder, "bin/python", *pip, "install", "--no-deps", str(wheel))
+        wheel.unlink()
+        pack = "from keras_tabular.new_project.wheel import *; get_wheel(Path())"
+        check_output(folder, "bin/python", "-c", pack)
 
     return make_once("an environment", make)
 

@@ -1,21 +1,26 @@
 """Upgrade a project to a later version of the library, and print what has changed.
 
-Run this command of the later version: `keras-tabular upgrade FOLDER`, or with a clone
-`python3 CLONE/keras_tabular upgrade FOLDER`. It replaces the wheel in vendor and the
-packages in the lock files. It merges the changes of the library into dvc.yaml,
-custom.py, Makefile, the scripts and the workflows. It deletes files that the library
-does not have any more, unless you have edited them. It installs the packages into
-.venv. In network.py and other scripts, it corrects imports of modules that have another
-name now. README.md, params.yaml, pyproject.toml and data stay as they are.
+Run this command with a clone of the later version: `python3 CLONE/keras_tabular upgrade
+FOLDER`. It replaces the wheel in vendor and the packages in the lock files. It merges
+the changes of the library into dvc.yaml, custom.py, Makefile, the scripts and the
+workflows. It deletes files that the library does not have any more, unless you have
+edited them. It installs the packages into .venv. In network.py and other scripts, it
+corrects imports of modules that have another name now. README.md, params.yaml,
+pyproject.toml and data stay as they are.
+
+Several projects are upgraded one after the other. With --check, nothing changes.
 """
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
@@ -48,33 +53,71 @@ OWNED = re.compile(
 CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
 # The exit code of `git merge-file` counts conflicts up to this; above, it is an error.
 MAX_CONFLICTS = 127
+BEHIND = 2  # the exit code of --check if a project has another wheel
 
 
 def main(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "folder",
-        nargs="?",
+    add = parser.add_argument
+    add(
+        "folders",
+        nargs="*",
         type=Path,
-        default=".",
-        help="the folder of the project; default: the current folder",
+        default=[Path()],
+        metavar="FOLDER",
+        help="the folders of projects; default: the current folder",
     )
-    folder = parser.parse_args().folder
-    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
-    if len(wheels) != 1:
-        raise UserError(
-            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
-            f" {len(wheels)}. To create a project, run `keras-tabular new`.",
-        )
-    old_wheel = wheels[0]
-    old_version = old_wheel.name.split("-")[1]
-    major, minor, *_ = old_version.split(".")
-    if (int(major), int(minor)) < OLDEST_VERSION:
-        raise UserError(
-            f"{old_wheel}: this project has version {old_version} of the library."
-            f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
-            " the clone, and this command again. Commit the result. Then run `git"
-            " checkout -` in the clone, and this command once more.",
-        )
+    add(
+        "--check",
+        action="store_true",
+        help="change nothing, and print a line for each project: its version, whether"
+        " it is behind this one, errors such as keys of params.yaml that have left, and"
+        " files that would get conflicts. The exit code is 1 if a folder cannot be"
+        f" upgraded, or else {BEHIND} if a project is behind",
+    )
+    add("--json", action="store_true", help="with --check: print lines of JSON")
+    args = parser.parse_args()
+    if args.check:
+        sys.exit(check_projects(args.folders, args.json))
+    for folder in args.folders:
+        upgrade(folder)
+
+
+def check_projects(folders: list[Path], as_json: bool) -> int:
+    """Print what an upgrade of each project would do, and return the exit code."""
+    # This module needs packages, and an upgrade only the standard library.
+    from keras_tabular.config.params import load_settings
+
+    exit_codes = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        new_wheel = get_wheel(Path(scratch))
+        for folder in folders:
+            exit_code = 1
+            report: dict[str, Any] = {"folder": str(folder), "state": "unknown"}
+            report |= {"conflicts": [], "errors": []}
+            try:
+                wheel = find_wheel(folder)
+                report["version"] = wheel.name.split("-")[1]
+                versions = map(read_project_files, (wheel, new_wheel))
+                conflicts = find_conflicts(upgraded_files(folder, *versions))
+                report["conflicts"] = [str(path) for path in conflicts]
+                is_behind = wheel.read_bytes() != new_wheel.read_bytes()
+                report["state"] = "behind" if is_behind else "current"
+                exit_code = BEHIND if is_behind else 0
+                load_settings(project=folder)
+            except UserError as error:
+                message = re.sub(" Allowed keys: .*", "", str(error))
+                report["errors"] = message.splitlines()
+            exit_codes.add(exit_code)
+            words = [report["state"], *report["errors"]]
+            words += [f"{path}: conflict" for path in report["conflicts"]]
+            line = f"{folder}: {report.get('version', '')} {'; '.join(words)}"
+            print(json.dumps(report) if as_json else line)
+    return min(exit_codes - {0}, default=0)
+
+
+def upgrade(folder: Path) -> None:
+    """Upgrade a project, and print what has changed."""
+    old_wheel = find_wheel(folder)
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
         changes = new_changes(old_wheel, new_wheel)
@@ -94,16 +137,40 @@ def main(parser: ArgumentParser) -> None:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
     print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
-    for path, text in files.items():
-        if CONFLICT.search(text):
-            print(
-                f"{path}: you and the library have changed the same lines. Both"
-                " versions are in the file, between <<<<<<< and >>>>>>>. Choose or"
-                " combine them, and remove these markers.",
-            )
+    for path in find_conflicts(files):
+        print(
+            f"{path}: you and the library have changed the same lines. Both versions"
+            " are in the file, between <<<<<<< and >>>>>>>. Choose or combine them, and"
+            " remove these markers.",
+        )
     for message in messages:
         print(message)
     install(folder, wheel)
+
+
+def find_wheel(folder: Path) -> Path:
+    """Return the path of the library's wheel in a project.
+
+    Raises:
+        UserError: The folder is no project, or its version is too old for an upgrade.
+    """
+    wheels = sorted(folder.glob("vendor/keras_tabular-*.whl"))
+    if len(wheels) != 1:
+        raise UserError(
+            f"{folder.resolve()}/vendor: expected one wheel of the library, got"
+            f" {len(wheels)}. To create a project, run `keras-tabular new`.",
+        )
+    old_wheel = wheels[0]
+    old_version = old_wheel.name.split("-")[1]
+    major, minor, *_ = old_version.split(".")
+    if (int(major), int(minor)) < OLDEST_VERSION:
+        raise UserError(
+            f"{old_wheel}: this project has version {old_version} of the library."
+            f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
+            " the clone, and this command again. Commit the result. Then run `git"
+            " checkout -` in the clone, and this command once more.",
+        )
+    return old_wheel
 
 
 def new_changes(old_wheel: Path, wheel: Path) -> str:
@@ -168,6 +235,11 @@ def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
         if changed != text:
             renamed[path] = changed
     return renamed
+
+
+def find_conflicts(files: dict[Path, str]) -> list[Path]:
+    """Return the files whose texts have conflicts."""
+    return [path for path, text in files.items() if CONFLICT.search(text)]
 
 
 def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:

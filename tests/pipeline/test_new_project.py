@@ -1,6 +1,7 @@
 """A project is created for a table, and is upgraded to a later version."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,17 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
+from keras_tabular.cli import upgrade
 from keras_tabular.core import VERSION
 from keras_tabular.new_project import new
 from keras_tabular.new_project.lock import locked_packages
-from tests.commands import ENVIRONMENT, call_main, check_output, run_command
+from tests.commands import (
+    ENVIRONMENT,
+    call_command,
+    call_main,
+    check_output,
+    run_command,
+)
 from tests.helpers import PROJECT
 from tests.projects import (
     change_settings,
@@ -160,14 +168,11 @@ def test_the_wheel_has_every_committed_file_and_the_same_bytes_in_any_clone(
     environment: Path,
     tmp_path: Path,
 ) -> None:
-    (wheel,) = project.glob("vendor/*.whl")
+    (wheel,) = environment.glob("*.whl")
+    (built_by_new,) = project.glob("vendor/*.whl")
+    assert built_by_new.read_bytes() == wheel.read_bytes()
     committed = check_output(origin, "git ls-files keras_tabular").splitlines()
     assert {*committed} < {*ZipFile(wheel).namelist()}
-    (tmp_path / "packed").mkdir()
-    pack = "from keras_tabular.new_project.wheel import *; get_wheel(Path('packed'))"
-    check_output(tmp_path, f"{environment}/bin/python", "-c", pack)
-    packed_again = tmp_path / "packed" / wheel.name
-    assert packed_again.read_bytes() == wheel.read_bytes()
 
     other = clone(origin, tmp_path / "another clone")
     for path in other.rglob("*.py"):
@@ -264,6 +269,53 @@ def test_a_later_version_of_the_library_keeps_the_outputs_and_files_of_a_project
         *upgrade,
     )
     assert "up to date" in check_output(project, "make --dry-run .venv/installed")
+
+
+def test_a_check_says_what_an_upgrade_would_do_and_changes_nothing(
+    project: Path,
+    environment: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (wheel,) = environment.glob("*.whl")
+    monkeypatch.setattr(upgrade, "get_wheel", lambda folder: wheel)
+    behind = copy_project(project, tmp_path / "behind")
+    (old_wheel,) = behind.glob("vendor/*")
+    with ZipFile(wheel) as new_files, ZipFile(old_wheel, "w") as old_files:
+        for name in new_files.namelist():
+            content = new_files.read(name).replace(b"# The commands", b"# Commands")
+            old_files.writestr(name, content)
+    makefile = behind / "Makefile"
+    makefile.write_text(makefile.read_text().replace("# The commands", "# Mine"))
+    change_settings(behind, train={"patience": 3})
+    commit_all(behind, "My commands")
+    check = ("upgrade", "--check", project, behind)
+    first, second = call_command(
+        tmp_path,
+        *check,
+        "--json",
+        exit_code=2,
+    ).splitlines()
+    state = {"version": VERSION, "conflicts": [], "errors": []}
+    assert json.loads(first) == state | {"folder": str(project), "state": "current"}
+    mistake = f"{behind}/params.yaml: train.patience: unknown key."
+    state |= {"conflicts": [str(makefile)], "errors": [mistake]}
+    assert json.loads(second) == state | {"folder": str(behind), "state": "behind"}
+    assert check_output(behind, "git status --porcelain") == ""
+    lines = call_command(tmp_path, *check, tmp_path, exit_code=1).splitlines()
+    assert lines[1] == f"{behind}: {VERSION} behind; {mistake}; {makefile}: conflict"
+    assert f"{tmp_path}/vendor: expected one wheel of the library" in lines[2]
+
+
+def test_a_file_with_a_conflict_fails_check_environment(
+    project: Path,
+    tmp_path: Path,
+) -> None:
+    folder = copy_project(project, tmp_path / "project")
+    (folder / "custom.py").write_text("<<<<<<< your version\n")
+    completed = run_command(folder, "make check-environment")
+    assert completed.returncode
+    assert completed.stdout.startswith("custom.py\nThe files above have conflicts")
 
 
 def test_a_project_has_links_to_the_packages_of_the_clone_and_its_own_library(

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from functools import reduce
 from operator import getitem
+from pkgutil import resolve_name
 from typing import Any, get_type_hints
 
 import grimp
@@ -14,6 +15,7 @@ from keras_tabular.cli import COMMANDS
 from keras_tabular.config.params import Params
 from keras_tabular.config.schema import Column, Schema
 from keras_tabular.config.sections import Network
+from keras_tabular.core import VERSION
 from keras_tabular.new_project.lock import locked_packages
 from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES
@@ -148,6 +150,15 @@ def test_docs_lists_and_prints_the_pages(capsys: pytest.CaptureFixture[str]) -> 
         assert code == 2
         assert output == ""
         assert re.search(f"invalid choice: '{wrong[-1]}' .choose from .*schema", error)
+
+
+def test_the_citation_and_the_sources_of_methods_agree_with_the_code() -> None:
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
+    assert citation["version"] == VERSION
+    functions = re.findall(r"\| `([a-z_.]+\.[a-z_]+)` \|", PAGES["docs/glossary.md"])
+    assert len(functions) == 11
+    for function in functions:
+        assert callable(resolve_name(f"keras_tabular.{function}"))
 
 
 def rows_by_key(text: str) -> dict[str, str]:
