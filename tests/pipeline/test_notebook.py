@@ -3,11 +3,9 @@
 import re
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import keras_tabular
 from keras_tabular.config.params import load_settings
@@ -60,17 +58,6 @@ def test_the_notebook_has_the_cells_of_the_page_and_runs(
     output = run_cells(project, project / "examples", cells)
     assert output.count("log loss") == 2
     assert '{"rows":[{"predicted":' in output
-
-
-@pytest.mark.slow
-def test_every_cell_of_the_page_runs(origin: Path, tmp_path: Path) -> None:
-    project = clone(origin, tmp_path / "clone")
-    cells = [cell for cell in CELLS if find_spec("optuna") or "optuna" not in cell]
-    run_cells(project, project, cells)
-    patients = tmp_path / "patients"
-    _, params = load_settings("train", project=patients)
-    assert params.train.networks["plain"].epochs == 3
-    assert "Log loss" in check_output(patients, "make repro", **MAKE_VARIABLES)
 
 
 def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:
