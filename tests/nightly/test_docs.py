@@ -35,15 +35,6 @@ def test_every_command_of_a_page_runs(
     for code in code_blocks(page, "python"):
         check_output(folder, sys.executable, "-c", code)
     if page == "docs/experiments.md":
-        (tutorial,) = [
-            number for number, block in enumerate(blocks) if "random_uniform" in block
-        ]
-        (accuracy,) = re.findall(
-            r"^Accuracy: ([\d.]+)",
-            outputs[tutorial],
-            re.MULTILINE,
-        )
-        assert 0.7 <= float(accuracy) <= 0.76
         table = outputs[blocks.index("make exp-show\n")]
         values = re.findall(r"\[grid-\d\] .* \[(\d+)\] +(0\.\d) ", table)
         combinations = [("32", "0.1"), ("32", "0.2"), ("8", "0.1"), ("8", "0.2")]
