@@ -40,7 +40,7 @@ STAGES = {
 }
 LARGE = ["ingest", "validate", "split"]
 SMALL = ["train", "evaluate"]
-BACKENDS = {"here": {}, "Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
+BACKENDS = {"without Ray": {}, "with Ray": {"RAY_ADDRESS": f"127.0.0.1:{PORT}"}}
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def main() -> None:
                     ),
                 )
     print(f"Medians of {args.repeats}; {args.rows[0]:,} and {args.rows[1]:,} rows")
-    print(f"{'':12}{'':6}{'1 worker':>10}{'2 workers':>11}{'speed-up':>10}")
+    print(f"{'':12}{'':11}{'1 worker':>10}{'2 workers':>11}{'speed-up':>10}")
     speedups = []
     for name in [*LARGE, *SMALL]:
         for backend in BACKENDS:
@@ -153,11 +153,11 @@ def main() -> None:
                 statistics.median(seconds[name, backend, workers]) for workers in (1, 2)
             )
             speedups.append(
-                {"stage": name, "where": backend, "speed-up": round(one / two, 2)},
+                {"stage": name, "backend": backend, "speed-up": round(one / two, 2)},
             )
-            print(f"{name:12}{backend:6}{one:9.2f}s{two:10.2f}s{one / two:10.2f}")
-    here, ray = (statistics.median(times) for times in default_seconds.values())
-    print(f"all stages of the default table: {here:.1f} s here, {ray:.1f} s on Ray")
+            print(f"{name:12}{backend:11}{one:9.2f}s{two:10.2f}s{one / two:10.2f}")
+    alone, ray = (statistics.median(times) for times in default_seconds.values())
+    print(f"all stages of the default table: {alone:.1f} s, and {ray:.1f} s with Ray")
     args.picture.write_text(
         vl_convert.vegalite_to_svg(json.dumps(build_chart(speedups))),
         encoding="utf-8",
@@ -167,13 +167,15 @@ def main() -> None:
 def build_chart(speedups: list[dict[str, object]]) -> dict[str, object]:
     """Build a Vega-Lite chart of the speed-ups."""
     stages = {"field": "stage", "sort": None, "axis": {"title": None, "labelAngle": 0}}
+    backends = {"field": "backend", "sort": None, "title": None}
+    color = {**backends, "legend": {"orient": "bottom"}}
     return {
         "data": {"values": speedups},
         "title": "Speed-up from one worker to two (2 cores)",
         "width": 480,
         "height": 220,
         "layer": [
-            {"mark": "bar", "encoding": {"color": {"field": "where", "title": None}}},
+            {"mark": "bar", "encoding": {"color": color}},
             {
                 "mark": {"type": "text", "dy": -6},
                 "encoding": {"text": {"field": "speed-up", "format": ".2f"}},
@@ -181,7 +183,7 @@ def build_chart(speedups: list[dict[str, object]]) -> dict[str, object]:
         ],
         "encoding": {
             "x": stages,
-            "xOffset": {"field": "where"},
+            "xOffset": backends,
             "y": {
                 "field": "speed-up",
                 "type": "quantitative",

@@ -102,6 +102,7 @@ def run_job(
         file.write_text("")
     variables = VARIABLES | {
         "SERVICES": str(services),
+        "GITHUB_REF": "refs/heads/main",
         "RUNNER_TEMP": str(services / "temp"),
         "PATH": f"{services}/bin:{ENVIRONMENT['PATH']}",
         "GITHUB_STEP_SUMMARY": str(files["summary"]),

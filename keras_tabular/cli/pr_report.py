@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from keras_tabular.cli.verify import rerun
+from keras_tabular.cli.verify import describe_machine, rerun
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
 from keras_tabular.report.page import render
@@ -46,6 +46,7 @@ def main(parser: ArgumentParser) -> None:
     changes = f"{base.sha}...{head.sha}"
     diff = ("diff", "--name-only", "--no-renames", "-z", changes, "--")
     changed_files = rerun(head.sha)
+    machine = describe_machine(head)
     text = render(
         "pull_request.md",
         comparison,
@@ -54,11 +55,12 @@ def main(parser: ArgumentParser) -> None:
         code=git(*diff, ":/", *COMPARED).split("\0")[:-1],
         hidden_code=git(*diff, *HIDDEN_CODE).split("\0")[:-1],
         changed_files=changed_files,
+        machine=machine,
     )
     write_text(args.output, text)
     print(f"{args.output}: gate {verdict.status}")
     if changed_files:
         raise UserError(
             "The committed results are not reproducible:"
-            f" {', '.join(changed_files)} differ",
+            f" {', '.join(changed_files)} differ{machine}",
         )

@@ -23,6 +23,7 @@ from keras_tabular.core.typed_yaml import parse_yaml, read_yaml
 from keras_tabular.new_project.lock import version_differences
 from keras_tabular.runs.run import (
     LOCK,
+    METRICS,
     Run,
     cache_dir,
     git,
@@ -52,7 +53,16 @@ def main(parser: ArgumentParser) -> None:
         metavar="PATH",
         help=f"run nothing; compare the files here, or only these, with {LOCK}",
     )
+    add(
+        "--commit",
+        action="store_true",
+        help="run nothing; fail if the last run has changed a file of the last commit",
+    )
     args = parser.parse_args()
+    if args.commit:
+        check_commit()
+        return
+    machine = ""
     if args.files is not None:
         label = LOCK
         paths = args.files or ["."]
@@ -72,14 +82,52 @@ def main(parser: ArgumentParser) -> None:
             )
         print(f"Running all stages of {label} in a temporary folder", flush=True)
         changed = rerun(run.sha, args.output)
+        machine = describe_machine(run)
         success = (
             f"{label} is verified: every output has the hash that is in its dvc.lock"
         )
     for path in changed:
         print(f"{path} differs from {label}")
     if changed:
-        raise UserError(f"{label} is not verified: the files above differ")
+        raise UserError(f"{label} is not verified: the files above differ{machine}")
     print(success)
+
+
+def check_commit() -> None:
+    """Check that a run has left all files as they are in the last commit.
+
+    Raises:
+        UserError: A file differs, or git does not have it.
+    """
+    options = ("--porcelain", "--no-renames", "-z", "--untracked-files=all")
+    status = git("status", *options, "--", ".").split("\0")
+    if changed := [line[3:] for line in status if line]:
+        reason = describe_machine(Run("HEAD")) or (
+            ". Somebody has edited them, or has not run `make repro` after a change."
+            " Run it, and commit dvc.lock and metrics"
+        )
+        raise UserError(
+            "The run has changed these files of the commit:"
+            f" {', '.join(changed)}{reason}",
+        )
+    print("The run has changed no file of the commit")
+
+
+def describe_machine(run: Run) -> str:
+    """Return the end of a message on a run whose bytes depend on the machine.
+
+    The run says so itself. A falsified run may say so, too, and is not verified either.
+
+    Returns:
+        An empty text if the bytes of the run repeat on other machines.
+    """
+    if run.load(METRICS / "scores.json").get("repeats") != "same_cpu":
+        return ""
+    return (
+        ". The model was trained on a machine whose bytes cannot be compared (macOS, a"
+        " GPU, `exact: false`, or a layer that cannot be stacked); the workflow"
+        " train.yml trains it again"
+    )
 
 
 def rerun(commit: str, model: Path | None = None) -> list[str]:

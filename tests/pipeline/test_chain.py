@@ -18,7 +18,7 @@ from tests import projects
 from tests.commands import call_main, check_output, run_command
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks
 from tests.helpers import PROJECT
-from tests.projects import change_settings, commit_all, reproduce
+from tests.projects import change_settings, commit_all, read_scores, reproduce
 from tests.workflows import JobRun, attest, create_services, run_job
 
 FILES = PROJECT / "keras_tabular/new_project/files"
@@ -27,6 +27,9 @@ TABLE = "data/raw/diabetes.csv"
 SCORES = ("metrics/scores.json", "metrics/metrics.json")
 REMOTE = "storage/files/md5"
 CACHE = "project/.dvc/cache/files/md5"
+# What runs code of the repository.
+CODE = r"\bmake\b|\.ci/|activate|keras_tabular|python3? (?!-I)|'\./"
+MACHINE = "trained on a machine whose bytes cannot be compared (macOS, a GPU, "
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +150,7 @@ def test_a_commit_is_verified_from_its_inputs_alone(
     assert sorted(cache.rglob("*")) == objects
     assert check_output(workspace, "git status --porcelain") == ""
 
-    md5 = hashlib.md5(table.read_bytes()).hexdigest()
-    stored = cache / "files/md5" / md5[:2] / md5[2:]
+    stored = path_in(cache / "files/md5", table.read_bytes())
     stored.unlink()
     stored.write_bytes(table.read_bytes().replace(b"148", b"149"))
     stored.chmod(0o444)  # DVC trusts a read-only file
@@ -233,7 +235,11 @@ def test_a_model_that_fails_the_gate_needs_a_reason(
         gate.write_text(
             json.dumps({"status": status, "headline": "Loss 1", "reason": "Because"}),
         )
-    variables = {"DESPITE_GATE": reason, "GITHUB_STEP_SUMMARY": str(summary)}
+    variables = {
+        "DESPITE_GATE": reason,
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(summary),
+    }
     completed = run_command(tmp_path, ".ci/check-gate", **variables)
     assert completed.stdout.startswith(message)
     assert completed.returncode == bool(message)
@@ -287,11 +293,27 @@ def falsify_scores_and_their_hashes(folder: Path) -> None:
     check_output(folder / "project", "dvc commit --force")
 
 
+def falsify_scores_as_on_a_mac(folder: Path) -> None:
+    scores = folder / "project" / SCORES[0]
+    scores.write_text(scores.read_text().replace('"any_cpu"', '"same_cpu"'))
+    falsify_scores_and_their_hashes(folder)
+
+
 def exchange_table(folder: Path) -> None:
     """DVC trusts the file that a remote has for a hash."""
-    commands = f"git rm -q --cached {TABLE} && dvc add --quiet {TABLE} && dvc push"
-    check_output(folder / "project", "bash", "-c", commands)
+    track_table(folder / "project")
     exchange(REMOTE, TABLE, folder)
+
+
+def path_in(storage: Path, content: bytes) -> Path:
+    """Return where a remote or a cache stores a content."""
+    md5 = hashlib.md5(content).hexdigest()
+    return storage / md5[:2] / md5[2:]
+
+
+def track_table(project: Path) -> None:
+    track = f"git rm -q --cached {TABLE} && dvc add -q {TABLE} && dvc push -q"
+    check_output(project, "bash", "-c", track)
 
 
 def exchange(cache: str, name: str, folder: Path) -> bytes:
@@ -300,9 +322,8 @@ def exchange(cache: str, name: str, folder: Path) -> bytes:
     The copy is read-only, and may be a hard link. It keeps its permissions.
     """
     content = (folder / "project" / name).read_bytes()
-    md5 = hashlib.md5(content).hexdigest()
     falsified = content[:-2] + bytes([content[-2] ^ 1, content[-1]])
-    file = folder / cache / md5[:2] / md5[2:]
+    file = path_in(folder / cache, content)
     mode = file.stat().st_mode
     file.unlink()
     file.write_bytes(falsified)
@@ -314,6 +335,10 @@ def exchange(cache: str, name: str, folder: Path) -> bytes:
 FALSIFICATIONS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "a value in a file of `metrics/`": (falsify_scores, SCORES),
     "the same, and its hash in `dvc.lock`": (falsify_scores_and_their_hashes, SCORES),
+    "the same, and `repeats: same_cpu`, as on a Mac": (
+        falsify_scores_as_on_a_mac,
+        SCORES,
+    ),
     "the table in the remote": (exchange_table, (TABLE,)),
     "the model in the remote": (partial(exchange, REMOTE, MODEL), (MODEL,)),
 }
@@ -345,13 +370,114 @@ def check_row(folder: Path, row: str) -> None:
         if "before anything runs" in cell:
             assert "Running stage" not in result.output
         if cell not in (*ACCEPTED, *FAILURES):
-            pattern = r"(?m)^.* differs from .*|^::error::.*"
+            pattern = r"(?m)^.* differs from .*|^error: The run has .*"
             lines = re.findall(pattern, result.output)
             if job == JOBS[1]:  # the comment names the files before the gate
                 lines = [(checkout / "pr.md").read_text().split("## Gate")[0]]
             false_files = set(re.findall("`(.+?)`", cell)) or set(names)
             named_files = re.findall(r"[\w./]+\w", "\n".join(lines))
             assert false_files <= set(named_files), message
+
+
+@pytest.mark.parametrize(
+    ("falsify", "reason"),
+    [
+        (falsify_scores, "Somebody has edited them"),
+        (falsify_scores_as_on_a_mac, MACHINE),
+    ],
+)
+def test_a_run_that_changes_a_file_of_the_commit_fails(
+    falsify: Callable[[Path], None],
+    reason: str,
+    folder: Path,
+) -> None:
+    project = folder / "project"
+    call_main(project, "keras_tabular.cli", "verify", "--commit")
+    falsify(folder)
+    commit_all(project, "False")
+    # As if the stages had run again.
+    check_output(project, "git restore --source HEAD~1 dvc.lock metrics")
+    (project / "metrics/plots/new.csv").touch()
+    with pytest.raises(SystemExit) as end:
+        call_main(project, "keras_tabular.cli", "verify", "--commit")
+    message = str(end.value)
+    assert reason in message
+    for name in (*SCORES, "metrics/plots/new.csv"):
+        assert name in message
+
+
+@pytest.mark.slow
+def test_false_scores_of_another_machine_are_named_and_fail_and_nobody_is_accused(
+    folder: Path,
+) -> None:
+    falsify_scores_as_on_a_mac(folder)
+    commit_all(folder / "project", "False")
+    checkout = new_clone(folder)
+    texts = []
+    failed_steps = []
+    for job in JOBS[:3]:
+        result = run_job(checkout, folder / "services", *job, TARGET="HEAD~1")
+        failed_steps.append(result.failed_step)
+        texts.append(result.output)
+    assert failed_steps == [
+        "make verify OUT=model.keras",
+        "make pr-report",
+        "make check-commit",
+    ]
+    comment, _, _ = (checkout / "pr.md").read_text().partition("## Gate")
+    for text in (*texts, comment):
+        assert MACHINE in text
+        assert "edited" not in text
+        assert all(name in text for name in SCORES)
+
+
+@pytest.mark.slow
+def test_the_same_bytes_are_verified_whatever_the_record_says(folder: Path) -> None:
+    project = folder / "project"
+    change_settings(project, train={"exact": False})
+    reproduce(project, "train")
+    assert read_scores(project).repeats == "same_cpu"
+    commit_all(project, "Not exact")
+    release = run_job(new_clone(folder), folder / "services", "release", "verify")
+    assert release.failed_step == "", release.output
+
+
+@pytest.mark.slow
+def test_ci_trains_a_branch_and_commits_the_results(folder: Path) -> None:
+    project = folder / "project"
+    services = folder / "services"
+    results = services / "temp/results"
+    (project / "metrics/plots/old.csv").touch()
+    falsify_scores_as_on_a_mac(folder)
+    track_table(project)
+    commit_all(project, "Code, and results of a Mac")
+    model = (project / MODEL).read_bytes()
+    stored = path_in(folder / REMOTE, model)
+    stored.unlink()
+    check_output(project, "git config core.bare true")
+    for _ in range(2):
+        trained = new_clone(folder)
+        train = run_job(trained, services, "train", "train")
+        assert train.failed_step == "", train.output
+        workflow = yaml.safe_load((trained / ".github/workflows/train.yml").read_text())
+        *_, upload = workflow["jobs"]["train"]["steps"]
+        shutil.rmtree(results, ignore_errors=True)
+        for name in upload["with"]["path"].split():
+            hidden = shutil.ignore_patterns(".*")  # which the action leaves out
+            shutil.copytree(trained / name, results / name, ignore=hidden)
+        # A stage may have written more than its outputs.
+        (results / "data/schema.yaml").write_text("target: another\n")
+        checkout = new_clone(folder)
+        commit = run_job(checkout, services, "train", "commit")
+        assert commit.failed_step == "", commit.output
+        assert (checkout / "dvc.lock").read_text() == (trained / "dvc.lock").read_text()
+        assert check_output(checkout, "git status --porcelain") == ""
+    assert stored.read_bytes() == model
+    log = check_output(project, "git log --format=%s --max-count 2 main")
+    assert log == "Train the model\nCode, and results of a Mac\n"
+    # The results are those of the true run.
+    changed = check_output(project, "git diff --name-only model@v1.0.0 main")
+    assert changed == f"data/raw/.gitignore\n{TABLE}\n{TABLE}.dvc\n"
 
 
 @pytest.mark.parametrize("key", ["relpath", "md5"])
@@ -403,11 +529,9 @@ def test_make_repro_says_how_to_mend_a_lock_file_or_the_data_alone(
 
 def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
     project = folder / "project"
-    track = f"git rm -q --cached {TABLE} && dvc add -q {TABLE} && dvc push -q"
-    check_output(project, "bash", "-c", track)
+    track_table(project)
     commit_all(project, "Track the table")
-    md5 = hashlib.md5((project / TABLE).read_bytes()).hexdigest()
-    (folder / REMOTE / md5[:2] / md5[2:]).unlink()
+    path_in(folder / REMOTE, (project / TABLE).read_bytes()).unlink()
     pulled = run_command(new_clone(folder), "make pull", **MAKE_VARIABLES)
     assert pulled.returncode != 0
     assert f"\n{TABLE} (deleted) differs from dvc.lock\n" in pulled.stdout
@@ -452,13 +576,28 @@ def test_the_step_with_credentials_comes_first_and_runs_no_code_of_the_repositor
         commented = file.read_text()
         text = re.sub(r"(?m)^( +)# (env:|  \w+: \$)", r"\1\2", commented)
         for job in yaml.safe_load(text)["jobs"].values():
+            first, *later = [step for step in job["steps"] if "run" in step] or [{}]
             if "write" in job.get("permissions", {}).values():
-                assert "actions/checkout" not in str(job)
+                assert "actions/checkout" not in str(job) or file.name == "train.yml"
+                assert not re.search(CODE, str(job["steps"]))
             if "secrets." in str(job):
                 names.append(file.name)
-                first, *later = [step for step in job["steps"] if "run" in step]
                 assert "secrets." not in str(job | {"steps": later})
                 assert first["run"].startswith("rm -rf .venv\n")
-                code = r"\bmake\b|\.ci/|activate|keras_tabular|python3? (?!-I)"
-                assert not re.search(code, first["run"])
-    assert sorted(names) == ["ci.yml", "deploy.yml", "release.yml", "report.yml"]
+                assert not re.search(CODE, first["run"])
+    expected = ["ci.yml", "deploy.yml", "release.yml", "report.yml"]
+    assert sorted(names) == [*expected, "train.yml", "train.yml"]
+
+
+@pytest.mark.parametrize("name", ["ci", "release", "report", "train"])
+def test_other_services_run_the_same_make_targets_as_the_workflows(name: str) -> None:
+    files = FILES if name == "ci" else PROJECT
+    text = (files / f".github/workflows/{name}.yml").read_text()
+    job, *_ = yaml.safe_load(text)["jobs"].values()
+    # The first step fetches the tables.
+    _, *commands = [step["run"] for step in job["steps"] if "run" in step]
+    for command in commands:
+        assert command.startswith("make ") or '>> "$GITHUB_' in command
+    targets = re.findall(r"(?m)^make ([a-z-]+)", "\n".join(commands))
+    row = rf"(?m)^\| `{name}\.yml` \| `make ([a-z -]+)(?: [A-Z]|`)"
+    assert re.findall(row, PAGES["docs/gate.md"]) == [" ".join(targets)]

@@ -38,7 +38,7 @@ def test_names_are_quoted_in_the_pages_of_a_project(
 
 def test_make_names_its_variables_if_one_is_unknown() -> None:
     serve = "make --dry-run serve PORT=8123 BASED=main"
-    message = "*** unknown variable BASED. The variables are ARM64 BASE FAIL_ON "
+    message = "*** unknown variable BASED. The variables are ARM64 BASE DESPITE_GATE "
     assert message in run_command(PROJECT, serve).stderr
     # Called by another make:
     assert '--port "8123"' in check_output(PROJECT, serve, MAKELEVEL="1")
