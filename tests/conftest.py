@@ -108,6 +108,24 @@ def reproduced(make_once: MakeOnce, origin: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tutorial(make_once: MakeOnce, reproduced: Path) -> Path:
+    """A folder with a clone, and with the project `wine` of the tutorial.
+
+    All commands of the tutorial have run. Their output is in the file `output`.
+    """
+
+    def make(folder: Path) -> None:
+        projects.copy_project(reproduced, folder / "clone")
+        page = "docs/tutorial.md"
+        first_block, *other_blocks = code_blocks(page, "sh")  # creates ../wine
+        blocks = [first_block, *(f"cd ../wine\n{block}" for block in other_blocks)]
+        outputs = run_page_blocks(folder / "clone", page, blocks)
+        (folder / "output").write_text("".join(outputs))
+
+    return make_once("tutorial", make)
+
+
+@pytest.fixture(scope="session")
 def short_run(make_once: MakeOnce, origin: Path) -> Path:
     """A clone in which the pipeline has run, with a short training, and a commit."""
 

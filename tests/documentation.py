@@ -23,6 +23,8 @@ SHOWN_OUTPUT = {
     "cat predictions.csv": r"^predicted,(?:.*\n)*",
     "curl ": r'^.+?(?="md5"|$)',  # the hash of the model changes with the version
     "dvc push": r"^.+",
+    "random_uniform": r"(?<=^Accuracy: )\S+",
+    "evaluate.threshold={cost": r"^Cost per row.*",
 }
 
 SERVE = r"( serve\b[^&\n]*) &"  # a server in the background

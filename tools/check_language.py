@@ -112,15 +112,8 @@ def check_links(page: Path) -> Iterator[str]:
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:
-    """Return the number of the line and the target of each relative link and image.
-
-    In the change log, only the newest version counts: older ones name pages of their
-    time.
-    """
-    text = page.read_text()
-    if page.name == "CHANGELOG.md":
-        text = "\n## ".join(text.split("\n## ")[:2])
-    for block in MarkdownIt().enable("table").parse(text):
+    """Return the number of the line and the target of each relative link and image."""
+    for block in MarkdownIt().enable("table").parse(page.read_text()):
         line = block.map[0] + 1 if block.map else 0
         for token in block.children or []:
             line += token.type in ("softbreak", "hardbreak")

@@ -190,3 +190,31 @@ def test_docs_params_explains_each_key_and_names_its_default() -> None:
                 )
                 named = rf"(?i)default `?{text}\b|`{text}` \(the default\)"
                 assert re.search(named, row), key
+
+
+# A paragraph that links results has no other numbers. A block after a colon belongs to
+# the paragraph.
+RESULTS_LINK = r"\]\((?:\.\./)?((?:benchmarks|metrics)/[\w./]+)#?([\w-]*)\)"
+CODE_OR_LINK = r"(?<!`)`[^`\n]+`|\]\(.*?\)"
+NUMBER = r"(?<![\w.])\d+(?:\.\d+)?(?!\w)"
+
+
+def test_each_number_of_a_paragraph_is_in_the_results_that_it_links() -> None:
+    """A share may be a percentage, and its last digit rounded up or down."""
+    for page, text in PAGES.items():
+        assert not re.search(r"\b[0-9a-f]{32}\b", text), (
+            "md5: it changes with the version"
+        )
+        for paragraph in re.split(r"(?<!:)\n\n", text):
+            linked = ""
+            for path, anchor in re.findall(RESULTS_LINK, paragraph):
+                heading = anchor.replace("-", ".")
+                part = rf"^#+ {heading}$.*?(?=^## |\Z)" if anchor else ".*"
+                linked += re.findall(f"(?ims){part}", (PROJECT / path).read_text())[0]
+            results = [*map(float, re.findall(NUMBER, linked.replace(",", "")))]
+            results += [100 * result for result in results]
+            plain = re.sub(CODE_OR_LINK, "", paragraph).replace(",", "")
+            for number in re.findall(NUMBER, plain) if linked else ():
+                error = 0.99 / 10 ** len(number.partition(".")[2])
+                difference = min(abs(float(number) - result) for result in results)
+                assert difference < error, f"{page}: {number}"
