@@ -10,7 +10,7 @@ import numpy as np
 import keras_tabular
 from keras_tabular.config.params import load_settings
 from tests.commands import check_output
-from tests.documentation import MAKE_VARIABLES, PAGES, use_free_port
+from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks, use_free_port
 from tests.helpers import PROJECT
 from tests.projects import SHORT_TRAINING, clone, read_json
 from tests.tables import load_table
@@ -55,6 +55,7 @@ def test_the_notebook_has_the_cells_of_the_page_and_runs(
             assert not cell["outputs"]
             cells.append("".join(cell["source"]))
     assert cells[1:] == CELLS[:8]
+    cells += code_blocks("README.md", "python")
     output = run_cells(project, project / "examples", cells)
     assert output.count("log loss") == 2
     assert '{"rows":[{"predicted":' in output
