@@ -383,8 +383,8 @@ def test_each_row_set_chooses_between_all_losses(
     fit = partial(baselines.predict_baselines, tmp_path, schema=schema, loss="auto")
     once = fit({CV: fold})
     twice = fit({CV: fold, "again": fold})
-    known = fit({}, chosen=once.chosen)
-    for fitted in (twice, known):
+    refitted = fit({}, chosen=once.chosen)
+    for fitted in (twice, refitted):
         np.testing.assert_array_equal(
             fitted.predictions["gradient_boosting"]["test"],
             once.predictions["gradient_boosting"]["test"],
