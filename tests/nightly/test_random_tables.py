@@ -50,7 +50,7 @@ def test_a_table_of_a_library_ends_with_scores_or_one_message(
     name: str,
     pool: ProcessPoolExecutor,
 ) -> None:
-    """The models of scikit-learn have scores.
+    """A table of scikit-learn has scores.
 
     The target is the one that statsmodels declares, or the last column.
     """

@@ -1,5 +1,6 @@
 """Thresholds, intervals, baselines and the points of plots."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,8 @@ def test_the_rows_of_a_fold_are_predicted_by_a_baseline_of_other_or_earlier_rows
     block = np.repeat([-1, 0, 1], [10, 14, 16]).astype(np.int32)
     folds = {CV: fold, "forward_chaining": block}
     split = write_split(tmp_path)
-    y_pred = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")["linear"]
+    fitted = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")
+    y_pred = fitted.predictions["linear"]
     of_others = np.repeat([7 / 30, 8 / 30, 7 / 30, 8 / 30], 10)
     np.testing.assert_allclose(y_pred[CV][:, 0], of_others)
     of_earlier = np.repeat([3 / 10, 6 / 24], [14, 16])
@@ -321,7 +323,8 @@ def test_the_number_of_training_rows_is_limited_and_that_of_test_rows_is_not(
     fold = (np.arange(40) % 2).astype(np.int32)  # the ones are all of fold 0
     folds = {CV: fold}
     split = write_split(tmp_path)
-    predictions = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")
+    fitted = baselines.predict_baselines(split, folds, BINARY_SCHEMA, "auto")
+    predictions = fitted.predictions
     for y_pred in predictions.values():
         assert len(y_pred[CV]) == 9
         assert len(y_pred["test"]) == 10
@@ -348,7 +351,8 @@ def test_the_linear_model_of_a_survey_is_better_than_no_model(
     for part, rows in {"train": 1000, "validation": 0, "test": 1}.items():
         write_parts(tmp_path / part, [table[:rows]])
     folds = {CV: np.arange(1000) % 3}
-    y_pred = baselines.predict_baselines(tmp_path, folds, schema, "auto")["linear"][CV]
+    fitted = baselines.predict_baselines(tmp_path, folds, schema, "auto")
+    y_pred = fitted.predictions["linear"][CV]
     no_model = np.full((1000, 1), y.mean())
     assert BINARY.row_losses(y, y_pred).sum() < BINARY.row_losses(y, no_model).sum()
 
@@ -359,8 +363,8 @@ def test_the_trees_end_before_they_learn_noise(tmp_path: Path) -> None:
     for part in ("train", "validation", "test"):
         write_parts(tmp_path / part, [table])
     folds = {CV: np.arange(400) % 4}
-    y_pred = baselines.predict_baselines(tmp_path, folds, BINARY_SCHEMA, "auto")
-    assert np.ptp(y_pred["gradient_boosting"]["test"]) < 0.1
+    fitted = baselines.predict_baselines(tmp_path, folds, BINARY_SCHEMA, "auto")
+    assert np.ptp(fitted.predictions["gradient_boosting"]["test"]) < 0.1
 
 
 def test_each_row_set_chooses_between_all_losses(
@@ -376,12 +380,15 @@ def test_each_row_set_chooses_between_all_losses(
         write_parts(tmp_path / part, [table])
     fold = np.arange(400) // 100
     schema = build_schema("regression")
-    y_pred = [
-        baselines.predict_baselines(tmp_path, folds, schema, "auto")
-        for folds in ({CV: fold}, {CV: fold, "again": fold})
-    ]
-    once, twice = (each["gradient_boosting"]["test"] for each in y_pred)
-    np.testing.assert_array_equal(once, twice)
+    fit = partial(baselines.predict_baselines, tmp_path, schema=schema, loss="auto")
+    once = fit({CV: fold})
+    twice = fit({CV: fold, "again": fold})
+    refitted = fit({}, chosen=once.chosen)
+    for fitted in (twice, refitted):
+        np.testing.assert_array_equal(
+            fitted.predictions["gradient_boosting"]["test"],
+            once.predictions["gradient_boosting"]["test"],
+        )
 
 
 def test_a_date_of_any_year_is_divided_into_parts() -> None:

@@ -18,7 +18,11 @@ from keras_tabular.config.sections import Evaluate, ThresholdRule, Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import plot_data, records, result, summary
 from keras_tabular.evaluation.calibration import choose_threshold, measure_calibration
-from keras_tabular.evaluation.labelled_file import add_test_files, score_file
+from keras_tabular.evaluation.labelled_file import (
+    add_test_files,
+    fit_baselines,
+    score_file,
+)
 from keras_tabular.evaluation.scores import score
 from keras_tabular.evaluation.summary import (
     format_duplicates,
@@ -114,7 +118,7 @@ def evaluate_function(
 ) -> result.Result:
     """Evaluate a function in place of a model, on the split in `data`."""
     oof.write(data / "oof", [len(oof.cross_validation.fold)])
-    baselines = result.fit_baselines(data, schema, "auto")
+    baselines = fit_baselines(data, schema, "auto")
     model = build_model(predict, **metadata)
     return result.evaluate(model, data, schema, lambda: baselines)
 
@@ -192,7 +196,7 @@ def test_forward_chaining_chooses_thresholds_of_baselines(tmp_path: Path) -> Non
     evaluation, _, fitted, _ = evaluated
     assert evaluation.rows("forward_chaining") == 120
     assert {*evaluation.baselines("forward_chaining")} == {*BINARY.baselines}
-    y_pred = fitted["gradient_boosting"]["forward_chaining"]
+    y_pred = fitted.predictions["gradient_boosting"]["forward_chaining"]
     rows = build_predictions(BINARY, y[chained.rows], y_pred)
     threshold, _ = choose_threshold(choice, rows)
     assert evaluation.baseline_thresholds["gradient_boosting"] == threshold
@@ -273,8 +277,9 @@ def test_a_file_that_cannot_be_scored_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="tests"):
         Evaluate.model_validate({"tests": ["../raw/new.csv"]})
     params: Any = SimpleNamespace(evaluate=Evaluate(tests=("no.csv",)))
+    evaluated: Any = SimpleNamespace(evaluation=build_evaluation())
     with pytest.raises(UserError, match=r"no\.csv does not exist, but evaluate\.tests"):
-        add_test_files(build_evaluation(), model, tmp_path, schema, params, ())
+        add_test_files(evaluated, model, tmp_path, schema, params, ())
 
 
 def test_the_key_of_a_row_does_not_depend_on_the_columns_that_are_read(
