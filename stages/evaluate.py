@@ -5,13 +5,9 @@ import sys
 from custom import METRICS
 from keras_tabular.config.params import load_settings
 from keras_tabular.core.parallel import run_in_background
-from keras_tabular.evaluation.labelled_file import add_test_files
+from keras_tabular.evaluation.labelled_file import add_test_files, fit_baselines
 from keras_tabular.evaluation.records import write_scores
-from keras_tabular.evaluation.result import (
-    evaluate,
-    fit_baselines,
-    write_test_predictions,
-)
+from keras_tabular.evaluation.result import evaluate, write_test_predictions
 from keras_tabular.evaluation.summary import summary_lines
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.tasks.metrics import check_custom_metrics
@@ -45,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     result = evaluate(model, data, schema, baselines, METRICS)
     evaluation, test_files = add_test_files(
-        result.evaluation,
+        result,
         model,
         data,
         schema,

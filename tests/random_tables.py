@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.workbooks import PERCENT, write_workbook
-
 # The columns in ten languages, two words for yes and no, two other words, the decimal
 # mark and the format of dates.
 LANGUAGES = [
@@ -81,8 +79,6 @@ CURRENCIES = ("€ {}", "${}", "CHF {}", "{} €", "{} EUR", "US$ {}")
 UNITS = ("{} kg", "{}kg", "{} km/h", "{} m²", "{} Stück", "{} %", "{}%")
 NO_DATES = ("0000-00-00", "00.00.0000", "tbd", "?", "unbekannt")
 SWAPPED_MARKS = str.maketrans(",.", ".,")
-EXCEL_EPOCH = datetime(1899, 12, 30)
-UNIX_EPOCH = datetime(1970, 1, 1)
 # The cells and names of columns of any kind.
 FEW_WORDS = ["TRUE/FALSE", "0/1", "1/2", "ill/well", "0/1/2/3", *YES_NO]
 WORDS = [
@@ -175,15 +171,12 @@ class Column:
         texts: The cells as the file has them.
         values: The true values: None, float, str, bool or datetime; a tuple if several
             are right.
-        stored: The cells of an Excel file: numbers and dates, except for cells with a
-            fault.
         question: Pattern of a question that is enough, if no key can repair the column.
         may_be_text: Whether the cells may also be read as texts, or be left out.
     """
 
     texts: list[str]
     values: list[Any]
-    stored: list[Any]
     question: str = "(?!)"
     may_be_text: bool = False
 
@@ -193,7 +186,6 @@ class RandomTable:
 
     Attributes:
         bad_rows: The rows that a fault has changed.
-        hint: Pattern for a message that refuses the file without a line.
     """
 
     def __init__(self, rng: np.random.Generator, rows: int) -> None:
@@ -207,11 +199,7 @@ class RandomTable:
         self.delimiter = self.pick(*delimiters)
         self.encoding = "utf-8"
         self.newline = "\n"
-        self.hint = "(?!)"
         self.quoting = csv.QUOTE_MINIMAL
-        self.workbook: dict[str, Any] | None = None
-        self.sheets_before = list[Any]()
-        self.sheets_after = list[Any]()
         self.columns = dict[str, Column]()
         self.padding = list[str]()
         self.bad_rows = set[int]()
@@ -228,8 +216,6 @@ class RandomTable:
         signal = amounts + self.rng.normal(0, 200, rows)
         self.is_yes = signal > np.quantile(signal, self.pick(0.2, 0.8))
         self.answer(self.yes, self.no)
-        for column in self.columns.values():
-            column.stored = [*column.values]
 
     def pick(self, *options: Any) -> Any:
         """Draw one of some options."""
@@ -253,7 +239,7 @@ class RandomTable:
         """Give a column its true values, and write them."""
         values = values.tolist() if isinstance(values, np.ndarray) else values
         texts = [str(write(value)) for value in values]
-        self.columns[role] = Column(texts, values, [*texts])
+        self.columns[role] = Column(texts, values)
         return self.columns[role]
 
     def answer(self, yes: str, no: str) -> None:
@@ -275,7 +261,6 @@ class RandomTable:
             rows = [int(self.rng.integers(self.rows))]
         for row in rows:
             column.texts[row] = write(column.texts[row])
-            column.stored[row] = column.texts[row]
             if truth:
                 column.values[row] = truth(column.values[row])
             self.bad_rows.add(row)
@@ -306,8 +291,7 @@ class RandomTable:
         marks = ",'" if self.point == "." else ". "
         group = self.pick("", *marks)
         numbers = [float(f"{value:{form}}") for value in values]
-        column = self.fill(role, numbers, lambda value: self.number(value, group, form))
-        column.stored = [*numbers]
+        self.fill(role, numbers, lambda value: self.number(value, group, form))
 
     def fill_with_dates(self, role: str) -> None:
         """Fill a column with dates or times in one format or in two."""
@@ -359,7 +343,7 @@ class RandomTable:
         """Replace the first rows by any rows."""
         order = [*self.rng.integers(0, self.rows, count), *range(count, self.rows)]
         for column in self.columns.values():
-            for cells in (column.texts, column.values, column.stored):
+            for cells in (column.texts, column.values):
                 cells[:] = [cells[row] for row in order]
         self.is_yes = self.is_yes[order]
         self.bad_rows = set()
@@ -371,11 +355,7 @@ class RandomTable:
     @cached_property
     def records(self) -> list[tuple[Record, bool]]:
         """Return the lines of the file, and whether each has a fault."""
-        columns = self.columns.values()
-        cells = [
-            column.texts if self.workbook is None else column.stored
-            for column in columns
-        ]
+        cells = [column.texts for column in self.columns.values()]
         rows = [[*row, *self.padding] for row in zip(*cells, strict=True)]
         lines = [(row, number in self.bad_rows) for number, row in enumerate(rows)]
         return [(self.line(**self.names), False), *lines]
@@ -390,22 +370,6 @@ class RandomTable:
 
     def render(self) -> tuple[bytes, set[int]]:
         """Return the content of the file, and the numbers of the lines with a fault."""
-        if self.workbook is None:
-            content, sizes = self.render_text()
-        else:
-            rows = [
-                [record] if isinstance(record, str) else record
-                for record, _ in self.records
-            ]
-            sheets = [*self.sheets_before, rows, *self.sheets_after]
-            content = write_workbook(*sheets, **self.workbook)
-            sizes = [1] * len(rows)
-        starts = np.cumsum([1, *sizes]).tolist()
-        pairs = zip(starts, self.records, strict=False)
-        return content, {start for start, (_, is_bad) in pairs if is_bad}
-
-    def render_text(self) -> tuple[bytes, list[int]]:
-        """Return the content of a text file, and the number of lines of each record."""
         end = "\n\0"  # between records, as opposed to line breaks in cells
         buffer = StringIO()
         options: dict[str, Any] = {"delimiter": self.delimiter, "quoting": self.quoting}
@@ -417,9 +381,11 @@ class RandomTable:
                 writer.writerow(record)
         texts = buffer.getvalue().split(end)
         sizes = [1 + text.count("\n") for text in texts[:-1]]
-        minus = "-" if self.encoding == "cp1252" else "\u2212"
-        content = self.newline.join(texts).replace("\u2212", minus)
-        return content.encode(self.encoding), sizes
+        content = self.newline.join(texts)
+        starts = np.cumsum([1, *sizes]).tolist()
+        pairs = zip(starts, self.records, strict=False)
+        bad_lines = {start for start, (_, is_bad) in pairs if is_bad}
+        return content.encode(self.encoding), bad_lines
 
 
 Fault = Callable[[RandomTable], Any]
@@ -467,26 +433,9 @@ def group_thousands(table: RandomTable) -> None:
     table.fill("amount", amounts, lambda value: table.number(value, mark))
 
 
-def mix_units(table: RandomTable) -> None:
-    units = table.pick(["kg", "g"], ["EUR", "USD"])
-    column = table.edit("amount", lambda text: f"{text} {table.rng.choice(units)}")
-    # No key converts one into the other.
-    column.question = "(?i)unit|currenc|Are these numbers"
-
-
 def write_exponents(table: RandomTable) -> None:
     values = [float(f"{value:.3E}") for value in table.columns["amount"].values]
     table.fill("amount", values, lambda value: f"{value:.3E}".replace(".", table.point))
-
-
-def count_time(table: RandomTable) -> None:
-    start, unit = table.pick(
-        (EXCEL_EPOCH, timedelta(1)),
-        (UNIX_EPOCH, timedelta(seconds=1)),
-    )
-    dates = table.columns["date"].values
-    table.fill("date", dates, lambda date: (date - start) // unit)
-    table.names["date"] = "date"
 
 
 def write_dates(table: RandomTable) -> None:
@@ -497,16 +446,6 @@ def write_dates(table: RandomTable) -> None:
         return datetime.strptime(text, table.date_format).strftime(form)
 
     table.edit("date", rewrite, share)
-
-
-def write_clocks(table: RandomTable) -> None:
-    minutes = table.rng.integers(0, 24 * 60, table.rows).astype(float)
-    column = table.fill(
-        "quantity",
-        minutes,
-        lambda v: f"{int(v) // 60:02}:{int(v) % 60:02}",
-    )
-    column.question = "(?i)time|clock|minutes"
 
 
 def vary_spelling(role: str) -> Fault:
@@ -520,35 +459,14 @@ def break_lines(table: RandomTable) -> None:
     table.fill("note", [text.replace(" ", part) for text in notes])
 
 
-def write_windows(table: RandomTable) -> None:
-    form = "“{}” – 5 €".format
-    table.encoding = "cp1252"
-    table.edit("note", form, 0.5, form)
-
-
 def answer_yes_or_no(table: RandomTable) -> None:
     yes, no = table.pick(*YES_NO).split("/")
     table.answer(yes, no)
 
 
-def mix_booleans(table: RandomTable) -> None:
-    table.answer("TRUE", "FALSE")
-    table.edit("answer", {"TRUE": "1", "FALSE": "0"}.get, 0.5)
-
-
-def repeat_name(table: RandomTable) -> None:
-    table.names["note"] = table.names["city"]
-    table.hint += "|more than once"
-
-
 def add_title(table: RandomTable) -> None:
     lines = table.pick(["Report"], ["R 2024", ""], ["A", "B: 1", ""])
     table.insert(0, *lines)
-
-
-def merge_title(table: RandomTable) -> None:
-    table.workbook = {"merged": "A1:D1"}
-    table.insert(0, "Report", "")
 
 
 def number_rows(table: RandomTable) -> None:
@@ -566,11 +484,6 @@ def add_source(table: RandomTable) -> None:
     table.append(*lines)
 
 
-def cut_off(table: RandomTable) -> None:
-    if not table.workbook:
-        table.append([table.columns["amount"].texts[0], "1"])
-
-
 # A fault begins with its place. Faults are made in this order: lines contain all
 # columns.
 FAULTS: dict[str, Fault] = {
@@ -585,46 +498,25 @@ FAULTS: dict[str, Fault] = {
     "amount: currency": write("amount", *CURRENCIES),
     "amount: currency at times": write("amount", *CURRENCIES, share=0.6),
     "amount: unit": write("amount", *UNITS),
-    "amount: two units": mix_units,
     "amount: exponent": write_exponents,
     "amount: spaces": write("amount", "{} ", "  {}", "\u00a0{}", "\t{}", share=0.5),
     "date: other format": write_dates,
-    "date: number": count_time,
     "date: no date": lose("date", *NO_DATES),
-    "quantity: clock": write_clocks,
     "city: spelling": vary_spelling("city"),
     "city: leading zero": lambda t: t.fill(
         "city",
         t.rng.choice(["00120", "00451"], t.rows),
     ),
     "note: line breaks and quotes": break_lines,
-    "note: Windows characters": write_windows,
     "answer: yes and no": answer_yes_or_no,
-    "answer: mixed booleans": mix_booleans,
     "answer: word for no answer": lose("answer", *MISSING_WORDS),
     "answer: spelling": vary_spelling("answer"),
     "side: empty columns": lambda t: t.padding.extend([""] * t.pick(1, 2, 5)),
     "side: row numbers": number_rows,
-    "bytes: UTF-16": set_to(encoding="utf-16", hint="(?i)utf-16"),
-    "bytes: UTF-16 without a mark": set_to(encoding="utf-16-le", hint="(?i)utf-16"),
     "bytes: UTF-8 with mark": set_to(encoding="utf-8-sig"),
     "bytes: CR": set_to(newline="\r"),
     "bytes: CR LF": set_to(newline="\r\n"),
     "bytes: all in quotes": set_to(quoting=csv.QUOTE_ALL),
-    "bytes: workbook": set_to(workbook={}),
-    "bytes: workbook with percent": set_to(workbook={"style": PERCENT}),
-    "bytes: workbook with formulas": set_to(workbook={"formula": "<f>1*1</f>"}),
-    "bytes: workbook with two sheets": set_to(
-        workbook={},
-        sheets_after=[[["Read me"]]],
-    ),
-    "bytes: notes first": set_to(
-        workbook={},
-        sheets_before=[[["Read me"]]],
-        hint="(?i)sheet",
-    ),
-    "names: twice the same": repeat_name,
-    "top: merged title": merge_title,
     "top: title": add_title,
     "top: sep=": lambda t: t.insert(0, f"sep={t.delimiter}"),
     "top: empty lines": lambda t: t.insert(0, "", t.line()),
@@ -641,7 +533,6 @@ FAULTS: dict[str, Fault] = {
     "bottom: totals": add_totals,
     "bottom: source": add_source,
     "bottom: empty lines": lambda t: t.append(t.line(), t.line(), "", ""),
-    "bottom: cut off": cut_off,
     "bottom: count of rows": lambda t: t.append([f"({t.rows} rows)"]),
 }
 

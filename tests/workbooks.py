@@ -1,7 +1,6 @@
 """Write small Excel files with the parts that readers need."""
 
-from datetime import datetime
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 from zipfile import ZipFile
@@ -23,32 +22,15 @@ def format_cell(
     formula: str = "",
 ) -> str:
     """Return the XML of a number or a date, perhaps of a formula."""
-    if isinstance(value, datetime):
-        value = (value - datetime(1899, 12, 30)).days
-        style = DATE
     return f'<c s="{style}" t="{cell_type}">{formula}<v>{value}</v></c>'
 
 
-def write_workbook(
-    *sheets: list[list[Any]],
-    style: int = NUMBER,
-    formula: str = "",
-    merged: str = "",
-    names: str = "",
-) -> bytes:
-    """Write an Excel file.
-
-    Args:
-        sheets: The rows of each sheet, with texts, dates, numbers, and cells in XML.
-        style: The style of the numbers.
-        formula: The formula whose stored values the numbers are.
-        merged: The merged cells, such as A1:D1.
-        names: The names of the sheets, if they are not Sheet1, Sheet2, ...
-    """
+def write_workbook(file: Path, **sheets: list[list[Any]]) -> Path:
+    """Write an Excel file with these sheets of texts, numbers, and cells in XML."""
 
     def cell(value: Any) -> str:
         if not isinstance(value, str):
-            return format_cell(value, style, formula=formula)
+            return format_cell(value)
         if not value or value.startswith("<c "):
             return value or "<c/>"
         return f'<c t="inlineStr"><is><t>{escape(value)}</t></is></c>'
@@ -58,13 +40,11 @@ def write_workbook(
     files = {
         "xl/styles.xml": f"<styleSheet {MAIN}><cellXfs>{STYLES}</cellXfs></styleSheet>",
     }
-    merge = f'<mergeCells><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
-    for n, rows in enumerate(sheets, 1):
-        name = names.split()[n - 1] if names else f"Sheet{n}"
+    for n, (name, rows) in enumerate(sheets.items(), 1):
         elements += f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>'
         links += RELATION.format(n, RELATIONS, "worksheet", f"worksheets/{n}.xml")
         lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
-        data = f"<sheetData>{lines}</sheetData>{merge}"
+        data = f"<sheetData>{lines}</sheetData>"
         files[f"xl/worksheets/{n}.xml"] = f"<worksheet {MAIN}>{data}</worksheet>"
     tables = f"<sheets>{elements}</sheets>"
     files["xl/workbook.xml"] = (
@@ -76,8 +56,7 @@ def write_workbook(
         "_rels/.rels": links_of_book,
     }.items():
         files[name] = f"<Relationships>{text}</Relationships>"
-    buffer = BytesIO()
-    with ZipFile(buffer, "w") as archive:
+    with ZipFile(file, "w") as archive:
         for name, xml in files.items():
             archive.writestr(name, xml)
-    return buffer.getvalue()
+    return file

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from keras_tabular.config.schema import Schema, part_name
 from keras_tabular.core.parallel import ordered_map
-from keras_tabular.evaluation.scores import Baselines
+from keras_tabular.evaluation.scores import BaselineParams, Baselines, FittedBaselines
 from keras_tabular.table.arrays import labels, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
@@ -67,7 +67,8 @@ def predict_baselines(
     schema: Schema,
     loss: str,
     tests: Path | None = None,
-) -> Baselines:
+    chosen: BaselineParams | None = None,
+) -> FittedBaselines:
     """Fit every baseline, and predict the test rows and the training rows of the folds.
 
     For the test rows, a baseline learns from the training and the validation rows, but
@@ -84,20 +85,18 @@ def predict_baselines(
         folds: Fold of the training rows, -1 for none, by row set; shape (rows,).
         loss: The loss that the model was trained with, see `build_baselines`.
         tests: Folder of the test rows; by default the one in `split`.
-
-    Returns:
-        The predictions by name of the baseline and row set, shape (rows, outputs).
+        chosen: The parameters for the test rows, if `folds` does not choose them.
     """
     rows = read_training_rows(split, schema, MAX_TRAINING_ROWS)
     _, y, weight = rows
     task = schema.learning_task
     predictions: Baselines = {}
+    chosen = chosen or {}
     # The limit of BLAS is that of the whole process; Ray's workers start with one.
     with threadpool_limits(1):
         for name, estimator in build_baselines(schema, loss).items():
             predictions[name] = {}
             settings = list_settings(estimator[-1], y, task)
-            chosen: dict[str, Any] = {}
             for row_set, all_folds in folds.items():
                 fold = all_folds[:MAX_TRAINING_ROWS]
                 work = partial(predict_fold, estimator, rows, row_set, fold, task)
@@ -109,14 +108,14 @@ def predict_baselines(
                 losses = [task.row_losses(y[order], each, loss) for each in y_pred]
                 best = np.argmin(losses @ weight[order])
                 predictions[name][row_set] = y_pred[best, np.argsort(order)]
-                chosen = settings[best]
-            estimator[-1].set_params(**chosen)
+                chosen[name] = settings[best]
+            estimator[-1].set_params(**chosen.get(name, {}))
             fitted = fit(estimator, *rows)
             parts = read_parts(tests or split / "test")
             frames = (feature_frame(part, schema) for part in parts)
             y_test = [predict(fitted, frame, task) for frame in frames]
             predictions[name]["test"] = np.concatenate(y_test)
-    return predictions
+    return FittedBaselines(predictions, chosen)
 
 
 def predict_fold(

@@ -1,4 +1,4 @@
-"""Scores of a labelled file."""
+"""Fit the baselines, and score labelled files."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from keras_tabular.config.sections import Validate
 from keras_tabular.core.errors import UserError
 from keras_tabular.evaluation import result
 from keras_tabular.evaluation.records import TEST_FILE, Evaluation, Score
-from keras_tabular.evaluation.scores import Baselines
+from keras_tabular.evaluation.scores import BaselineParams, Baselines, FittedBaselines
 from keras_tabular.evaluation.uncertainty import score_and_resample
 from keras_tabular.table.checks import declared_checks
+from keras_tabular.table.out_of_fold import OutOfFold
 from keras_tabular.table.parquet import write_part
 from keras_tabular.table.rows import map_checked_rows, raise_failures
 from keras_tabular.table.source import check_columns, read_rows, row_locator
@@ -25,6 +26,33 @@ from keras_tabular.tasks.metrics import CustomMetric
 
 if TYPE_CHECKING:  # TensorFlow starts after the parameters are checked
     from keras_tabular.model.saved_model import SavedModel
+
+
+def fit_baselines(
+    data: Path,
+    schema: Schema,
+    loss: str,
+    tests: Path | None = None,
+    chosen: BaselineParams | None = None,
+) -> FittedBaselines:
+    """Fit the baselines, and predict the test rows and the training rows of the folds.
+
+    Args:
+        data: Folder with `split` and `oof`.
+        loss: The loss that the model was trained with.
+        tests: Folder of the test rows; by default the one in `data/split`. Then, the
+            folds are predicted only to choose the parameters for the test rows.
+        chosen: The parameters for the test rows, if they are known.
+    """
+    from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
+
+    folds = {}
+    if chosen is None:
+        oof = OutOfFold.read(data / "oof").by_row_set
+        folds = {name: predictions.fold for name, predictions in oof.items()}
+        if tests:
+            folds = dict([folds.popitem()])
+    return predict_baselines(data / "split", folds, schema, loss, tests, chosen)
 
 
 class LabelledFile(NamedTuple):
@@ -49,6 +77,7 @@ def score_file(
     split: Path | None,
     thresholds: dict[str, float],
     metrics: Sequence[CustomMetric] = (),
+    chosen: BaselineParams | None = None,
 ) -> LabelledFile:
     """Score the model and its baselines on a file, and count the training rows in it.
 
@@ -58,6 +87,7 @@ def score_file(
             baselines.
         thresholds: Thresholds of the baselines, if they differ from that of the model.
         metrics: Metrics of the project.
+        chosen: The parameters of the baselines, if they are known.
 
     Raises:
         UserError: The rows are not valid, see `write_valid_rows`.
@@ -73,8 +103,13 @@ def score_file(
             _, hashes = result.hash_rows(folder, schema)
             _, learnt = result.hash_rows(split / "train", schema)
             training_rows = int(np.isin(hashes, learnt).sum())
-            loss = metadata.loss
-            baselines = result.fit_baselines(split.parent, schema, loss, folder)
+            baselines = fit_baselines(
+                split.parent,
+                schema,
+                metadata.loss,
+                folder,
+                chosen,
+            ).predictions
     scored = score_and_resample(predictions._replace(custom_metrics=metrics))
     main_metrics = result.choose_main_metrics(predictions, scored, metadata)
     scores = result.compare_with_baselines(
@@ -96,7 +131,7 @@ def score_file(
 
 
 def add_test_files(
-    evaluation: Evaluation,
+    evaluated: result.Result,
     model: "SavedModel",
     data: Path,
     schema: Schema,
@@ -106,7 +141,7 @@ def add_test_files(
     """Score the files that `evaluate.tests` names, and add the scores to an evaluation.
 
     Args:
-        evaluation: Evaluation of the model on the test rows.
+        evaluated: Result for the test rows.
         data: Folder with `split` and `tests`.
         params: The sections `evaluate` and `validate`.
         metrics: Metrics of the project.
@@ -118,6 +153,7 @@ def add_test_files(
         UserError: A file is missing, or see `score_file`.
     """
     files = {}
+    evaluation = evaluated.evaluation
     scores = [*evaluation.scores]
     for file_name in params.evaluate.tests:
         path = data / "tests" / file_name
@@ -134,6 +170,7 @@ def add_test_files(
             data / "split",
             evaluation.baseline_thresholds,
             metrics,
+            evaluated.baselines.chosen,
         )
         files[name] = file
         row_set = {"row_set": TEST_FILE + name}

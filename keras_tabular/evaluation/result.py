@@ -26,7 +26,12 @@ from keras_tabular.evaluation.records import (
     Score,
     score_records,
 )
-from keras_tabular.evaluation.scores import Baselines, Predictions, score
+from keras_tabular.evaluation.scores import (
+    Baselines,
+    FittedBaselines,
+    Predictions,
+    score,
+)
 from keras_tabular.evaluation.uncertainty import (
     ALPHA,
     MIN_ROWS_FOR_INTERVAL,
@@ -63,13 +68,13 @@ class Result(NamedTuple):
 
     Attributes:
         predictions: Predictions of the model by row set.
-        baselines: Predictions of the baselines.
+        baselines: The baselines.
         thresholds: Thresholds of the baselines, see `baseline_thresholds`.
     """
 
     evaluation: Evaluation
     predictions: dict[str, Predictions]
-    baselines: Baselines
+    baselines: FittedBaselines
     thresholds: dict[str, dict[str, Threshold]]
 
 
@@ -77,7 +82,7 @@ def evaluate(
     model: "SavedModel",
     data: Path,
     schema: Schema,
-    wait_for_baselines: Callable[[], Baselines],
+    wait_for_baselines: Callable[[], FittedBaselines],
     metrics: Sequence[CustomMetric] = (),
 ) -> Result:
     """Score a model and its baselines on all row sets of a split and on the folds.
@@ -101,7 +106,8 @@ def evaluate(
     main_metrics = choose_main_metrics(predictions["train"], scored["test"], metadata)
     trained_on = metadata.trained_on
     attribution = trained_on.attribution if trained_on else {}
-    baselines = wait_for_baselines()
+    fitted = wait_for_baselines()
+    baselines = fitted.predictions
     thresholds = baseline_thresholds(baselines, predictions, folds, metadata)
     scores = []
     for name, rows in predictions.items():
@@ -142,7 +148,7 @@ def evaluate(
         repeats=metadata.repeats,
         **describe_threshold(metadata, scored, thresholds["test"]),
     )
-    return Result(evaluation, predictions, baselines, thresholds)
+    return Result(evaluation, predictions, fitted, thresholds)
 
 
 def predict_row_sets(
@@ -247,26 +253,6 @@ def write_test_predictions(
     columns |= test.task.prediction_columns(test.y_pred, test.threshold, ends)
     with atomic_write(data / "predictions") as partial:
         write_part(partial, 0, pa.table(columns))
-
-
-def fit_baselines(
-    data: Path,
-    schema: Schema,
-    loss: str,
-    tests: Path | None = None,
-) -> Baselines:
-    """Fit the baselines, and predict the test rows and the training rows of the folds.
-
-    Args:
-        data: Folder with `split` and `oof`.
-        loss: The loss that the model was trained with.
-        tests: Folder of the test rows; by default the one in `data/split`.
-    """
-    from keras_tabular.evaluation.baselines import predict_baselines  # takes a second
-
-    oof = OutOfFold.read(data / "oof").by_row_set
-    folds = {name: predictions.fold for name, predictions in oof.items()}
-    return predict_baselines(data / "split", folds, schema, loss, tests)
 
 
 def baseline_thresholds(

@@ -1,7 +1,7 @@
 """Scores of predictions, defined once for the rows themselves and for some of them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,20 @@ MAX_RELATIVE_VARIANCE_OF_CONSTANT = 1e-24
 # Predictions by the name of the baseline and by row set, shape (rows, outputs). For
 # many rows, they are predictions for the first rows only.
 Baselines = dict[str, dict[str, np.ndarray]]
+# Parameters of scikit-learn by the name of the baseline.
+BaselineParams = dict[str, dict[str, Any]]
+
+
+class FittedBaselines(NamedTuple):
+    """The baselines on a split.
+
+    Attributes:
+        predictions: Predictions for the test rows and for the folds.
+        chosen: The parameters for the test rows.
+    """
+
+    predictions: Baselines
+    chosen: BaselineParams
 
 
 class Predictions(NamedTuple):

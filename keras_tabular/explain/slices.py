@@ -122,7 +122,7 @@ def slice_scores(
 
 def select_predicted(name: str, table: pa.Table, result: Result) -> RowSet:
     """Return the rows of a table that the model and gradient boosting predicted."""
-    baseline_y_pred = result.baselines["gradient_boosting"][name]
+    baseline_y_pred = result.baselines.predictions["gradient_boosting"][name]
     predictions = result.predictions[name]
     # The model and the baseline may have predicted fewer rows.
     n_rows = min(len(table), len(baseline_y_pred), len(predictions.y))

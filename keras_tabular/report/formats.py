@@ -94,12 +94,8 @@ def slice_name(
     """
     parts = [name] if name else []
     parts += [" ".join(words) for words in where]
-    return with_minus_signs("; ".join(parts))
-
-
-def with_minus_signs(text: str) -> str:
-    """Replace the hyphen of negative numbers by a minus sign."""
-    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
+    # Negative numbers have a minus sign.
+    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", "; ".join(parts))
 
 
 def format_changes(changes: list[ChangedValue]) -> str:

@@ -340,7 +340,14 @@ class Comparison:
         base = self.base or run  # without a base, nothing differs
         self.params = changed_values(_settings(base), _settings(run))
         self.packages = changed_values(_locked_versions(base), _locked_versions(run))
-        self.code = _changed_code(run, base)
+        changed = changed_values(
+            locked_hashes(base.lock, "deps"),
+            locked_hashes(run.lock, "deps"),
+        )
+        paths = sorted(each.name for each in changed)
+        self.code = [
+            path for path in paths if path.startswith(CODE) or path.endswith(".py")
+        ]
         profile = self.files["profile"]
         base_profile = base.load(base.metrics / "profile.json")
         has_profiles = profile and base_profile
@@ -406,15 +413,6 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _locked_versions(run: Run) -> dict[str, str]:
     return dict(LOCKED_VERSION.findall(run.read("requirements.txt")))
-
-
-def _changed_code(run: Run, base: Run) -> list[str]:
-    changed = changed_values(
-        locked_hashes(base.lock, "deps"),
-        locked_hashes(run.lock, "deps"),
-    )
-    paths = sorted(each.name for each in changed)
-    return [path for path in paths if path.startswith(CODE) or path.endswith(".py")]
 
 
 def _find_stale(run: Run) -> list[str]:

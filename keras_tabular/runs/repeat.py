@@ -149,7 +149,8 @@ def train_and_evaluate(
         params: The sections of the stages.
         train: The parameters of the training.
     """
-    from keras_tabular.evaluation.result import evaluate, fit_baselines
+    from keras_tabular.evaluation.labelled_file import fit_baselines
+    from keras_tabular.evaluation.result import evaluate
     from keras_tabular.model.saved_model import SavedModel
     from keras_tabular.training.train import train_model
 

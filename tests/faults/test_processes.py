@@ -188,27 +188,3 @@ def test_a_signal_to_all_processes_of_a_stage_does_not_interrupt_the_cleanup(
         if was_writing and process.returncode:
             break
     assert errors == "interrupted\n"
-
-
-def test_a_terminated_predict_leaves_nothing_behind(workspace: Path) -> None:
-    header, *rows = (
-        (workspace / "data/raw/diabetes.csv").read_text().splitlines(keepends=True)
-    )
-    (workspace / "many.csv").write_text(header + "".join(rows * 500))
-    predict = (
-        sys.executable,
-        "-m",
-        "keras_tabular",
-        "predict",
-        "many.csv",
-        "-o",
-        "out.csv",
-    )
-    process = start_command(workspace, *predict)
-    assert wait_until_it_writes(process, workspace), process.communicate()
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors == "interrupted\n"
-    assert not (workspace / "out.csv").exists()
-    assert partial_files(workspace) == []

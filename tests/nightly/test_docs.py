@@ -2,16 +2,19 @@
 
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from keras_tabular.config.params import load_settings
 from tests.commands import check_output
-from tests.documentation import PAGES, code_blocks, run_page_blocks
+from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
-from tests.projects import copy_project
+from tests.pipeline.test_notebook import CELLS, run_cells
+from tests.projects import clone, copy_project
 
-# By test_readme.py and test_notebook.py.
+# By test_readme.py, and by the other test.
 TESTED_PAGES = {"README.md", "docs/python.md", "docs/tutorial.md"}
 
 
@@ -39,3 +42,13 @@ def test_every_command_of_a_page_runs(
         values = re.findall(r"\[grid-\d\] .* \[(\d+)\] +(0\.\d) ", table)
         combinations = [("32", "0.1"), ("32", "0.2"), ("8", "0.1"), ("8", "0.2")]
         assert sorted(values) == combinations
+
+
+def test_every_cell_of_the_page_runs(origin: Path, tmp_path: Path) -> None:
+    project = clone(origin, tmp_path / "clone")
+    cells = [cell for cell in CELLS if find_spec("optuna") or "optuna" not in cell]
+    run_cells(project, project, cells)
+    patients = tmp_path / "patients"
+    _, params = load_settings("train", project=patients)
+    assert params.train.networks["plain"].epochs == 3
+    assert "Log loss" in check_output(patients, "make repro", **MAKE_VARIABLES)

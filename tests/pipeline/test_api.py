@@ -94,15 +94,13 @@ def test_mistakes_name_the_row_and_the_column(
     )
     with pytest.warns(UserWarning, match="^colour: "):
         model.predict(frame.assign(colour="pink"))
-    with pytest.warns(UserWarning, match="^data frame, row 0, column cast: expected "):
-        model.predict(frame.assign(cast=-1e9))
 
 
 def test_other_types_than_a_data_frame_are_refused(
     model: keras_tabular.Model,
     frame: pd.DataFrame,
 ) -> None:
-    wrong_rows: list[Any] = [{"cast": 0.5}, frame.iloc[0], "rows.csv"]
+    wrong_rows: list[Any] = [{"cast": 0.5}, frame.iloc[0]]
     for rows in wrong_rows:
         message = rf"DataFrame, got {type(rows).__name__}\. .*DataFrame\(\[row\]\)"
         with pytest.raises(keras_tabular.UserError, match=message):

@@ -86,10 +86,6 @@ def test_the_class_with_the_lowest_expected_cost_is_predicted(
     cost = matrix[rows["actual"], rows["predicted"]].mean()
     scores = read_scores(project)
     assert scores.value("test", "cost") == pytest.approx(cost, abs=1e-6)
-    assert scores.constant_costs["always 0"] == pytest.approx(
-        (rows["actual"] > 0).mean(),
-        abs=1e-6,
-    )
     new = project / "data/split/test/part-00000.parquet"
     predicted = project / "new.parquet"
     call_command(project, "predict", new, "-o", str(predicted))

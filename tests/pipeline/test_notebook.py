@@ -3,16 +3,14 @@
 import re
 import shutil
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import keras_tabular
 from keras_tabular.config.params import load_settings
 from tests.commands import check_output
-from tests.documentation import MAKE_VARIABLES, PAGES, use_free_port
+from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks, use_free_port
 from tests.helpers import PROJECT
 from tests.projects import SHORT_TRAINING, clone, read_json
 from tests.tables import load_table
@@ -57,20 +55,10 @@ def test_the_notebook_has_the_cells_of_the_page_and_runs(
             assert not cell["outputs"]
             cells.append("".join(cell["source"]))
     assert cells[1:] == CELLS[:8]
+    cells += code_blocks("README.md", "python")
     output = run_cells(project, project / "examples", cells)
     assert output.count("log loss") == 2
     assert '{"rows":[{"predicted":' in output
-
-
-@pytest.mark.slow
-def test_every_cell_of_the_page_runs(origin: Path, tmp_path: Path) -> None:
-    project = clone(origin, tmp_path / "clone")
-    cells = [cell for cell in CELLS if find_spec("optuna") or "optuna" not in cell]
-    run_cells(project, project, cells)
-    patients = tmp_path / "patients"
-    _, params = load_settings("train", project=patients)
-    assert params.train.networks["plain"].epochs == 3
-    assert "Log loss" in check_output(patients, "make repro", **MAKE_VARIABLES)
 
 
 def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 
 import keras_tabular
-from keras_tabular.core.typed_yaml import flatten
-from keras_tabular.evaluation.records import format_number
 from tests import projects
 from tests.commands import check_output, run_command, stages_that_ran
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks
@@ -32,7 +30,6 @@ def test_a_second_run_has_nothing_to_do_and_leaves_git_clean(
     assert check_output(folder, "git status --porcelain") == ""
     metrics = json.loads(check_output(folder, "dvc metrics show --json"))[""]["data"]
     assert [*metrics] == ["metrics/metrics.json"]
-    assert len(dict(flatten(metrics["metrics/metrics.json"]["data"]))) <= 17
 
 
 @needs_committed_bytes
@@ -204,16 +201,7 @@ def test_a_project_has_a_network_a_check_a_metric_and_a_stage_of_its_own(
     assert cost.interval
     assert cost.value == pytest.approx(expected, abs=1e-6)
     assert cost.interval[0] < cost.value < cost.interval[1]
-    constant = scores.value("test", "custom.cost", "dummy")
-    assert constant == pytest.approx(
-        min(5 * actual.mean(), 1 - actual.mean()),
-        abs=1e-6,
-    )
-    assert projects.read_json(metrics / "metrics.json")["test"]["custom"] == {
-        "cost": cost.value,
-    }
     limit = projects.read_gate(workspace)["checks"]["max test.custom.cost"]
     assert limit["status"] == ("pass" if cost.value <= 0.9 else "fail")
-    assert f"test.custom.cost is {format_number(cost.value, 0.9)}" in limit["reason"]
     check_output(workspace, "python -m keras_tabular report")
     assert ">cost<" in (workspace / "report.html").read_text()

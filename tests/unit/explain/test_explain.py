@@ -9,7 +9,7 @@ import pytest
 
 from keras_tabular.config.sections import Range
 from keras_tabular.evaluation.result import Result
-from keras_tabular.evaluation.scores import Predictions
+from keras_tabular.evaluation.scores import FittedBaselines, Predictions
 from keras_tabular.explain.distributions import (
     describe_columns,
 )
@@ -302,8 +302,8 @@ def score_slices(
         baseline["test"] = boosted
     schema = build_schema(predictions["test"].task.name, **FEATURES)
     thresholds: Any = {name: {"gradient_boosting": 0.5} for name in rows}
-    baselines = {"gradient_boosting": baseline}
-    result = Result(build_evaluation(), predictions, baselines, thresholds)
+    fitted = FittedBaselines({"gradient_boosting": baseline}, {})
+    result = Result(build_evaluation(), predictions, fitted, thresholds)
     return slice_scores(tables, result, schema, declared)
 
 

@@ -254,7 +254,6 @@ def test_every_row_is_predicted_or_set_aside_in_the_order_of_the_rows(
     assert rejected["id"] == ["2", "4", "006"]
     (warning,) = counts.warnings()
     assert warning.startswith("t.csv, line 4, column a: expected at most 9, got '10' (")
-    assert rejected["rejected_line"] == [f"t.csv, line {line}" for line in (3, 5, 7)]
     columns = [reason.partition(":")[0] for reason in rejected["rejected_reason"]]
     assert columns == ["a", "predicted", "predicted"]
 
@@ -306,7 +305,6 @@ def test_an_interval_ends_where_the_values_of_the_training_rows_end() -> None:
     ("task", "ignore", "numbered", "names"),
     [
         ("binary", "id", True, ["row", "id", "predicted", "probability_1"]),
-        ("binary", "row", False, ["row", "predicted", "probability_1"]),
         ("binary", "row", True, None),
         ("regression", "id", False, ["id", "predicted", "low", "high"]),
         ("regression", "low", False, None),

@@ -287,12 +287,6 @@ def test_the_form_of_a_file_is_recognised_or_asked_about(
     assert re.search(question, head)
 
 
-def test_a_line_that_may_be_no_row_is_asked_about_once(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text(f"{HEADER}N;kilo gram;dollar;y\n{LINES}")
-    run_and_load(tmp_path)
-    assert (tmp_path / "schema.yaml").read_text().count("kilo gram") == 1
-
-
 DAYS, MONTHS = (pd.date_range("2020-01-01", periods=rows) for rows in (60, 500))
 AMOUNTS = [f"{value:.1f}" for value in np.random.default_rng(2).gamma(3, 40, 240) + 1]
 CLOCK = [f"{number // 10:02}:{number % 10:02}" for number in range(240)]
@@ -327,12 +321,6 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
         MISSING,
     ),
     ("age", np.where(ROWS < 5, 999, RNG.integers(18, 91, 500)), "integer", MISSING),
-    (
-        "calls",
-        np.where(RNG.random(500) < 0.1, -1, RNG.poisson(4, 500)),
-        "integer",
-        MISSING,
-    ),
     (
         "wind_speed",
         np.where(ROWS == 7, 1048, MEASURED),
@@ -384,7 +372,6 @@ COLUMNS: list[tuple[str, Any, str, str]] = [
     ("rare", np.arange(1000) < 20, "boolean", ""),
     ("title", PHRASES, "text", ""),
     ("genres", GENRES, "text", "lists of 7 labels between | ... together?"),
-    ("plate", [f"X{number}Y" for number in ROWS], "ignored", IDENTIFIER),
     # Dates and times.
     (
         "compact",
@@ -614,19 +601,6 @@ def test_decimal_commas_and_thousands_separators_are_told_apart(
     expected = [float(text.replace(marks[0], marks[1:])) for text in texts]
     assert read_column(tmp_path, "x") == expected
     assert ("Both formats fit." in comments["x"]) == is_asked
-
-
-def test_the_first_run_stops_at_a_mistake_until_a_key_is_pasted(tmp_path: Path) -> None:
-    infer_from_frame(tmp_path, {"x": insert("12o"), "y": LABELS * 4})
-    message = r"line 3, column x: .*\n.*replace: \{'12o': NEW\}"
-    with pytest.raises(UserError, match=message):
-        read_column(tmp_path, "x")
-    file = tmp_path / "schema.yaml"
-    text = file.read_text()
-    keys = 'replace: {12o: "120"}'
-    assert keys in text
-    file.write_text(text.replace("x: {kind: real", f"x: {{kind: real, {keys}"))
-    assert read_column(tmp_path, "x")[1] == 120
 
 
 def test_columns_that_may_be_known_after_the_target_are_asked_about(

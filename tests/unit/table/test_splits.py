@@ -119,20 +119,10 @@ def test_validation_rows_are_drawn_from_the_rows_that_are_not_for_test(
         random_state=9,
         stratify=rest_classes,
     )
-    split = Split(
-        test_size=0.33,
-        validation_size=0.0,
-        seed=9,
-        stratify=stratify,
-    )
-    for validation_size, expected in (
-        (0.0, (rest, [], test)),
-        (0.2, (train, validation, test)),
-    ):
-        split = split.model_copy(update={"validation_size": validation_size})
-        subsets = splits.random_split(103, split, classes)
-        for rows, expected_rows in zip(subsets, expected, strict=True):
-            np.testing.assert_array_equal(rows, expected_rows)
+    split = Split(test_size=0.33, validation_size=0.2, seed=9, stratify=stratify)
+    subsets = splits.random_split(103, split, classes)
+    for rows, expected in zip(subsets, (train, validation, test), strict=True):
+        np.testing.assert_array_equal(rows, expected)
 
 
 def test_a_class_too_rare_to_stratify_is_an_error() -> None:
@@ -150,13 +140,7 @@ def test_a_class_too_rare_to_stratify_is_an_error() -> None:
 
 def test_the_hash_of_a_row_leaves_out_ignored_columns() -> None:
     schema = build_schema("regression", x="real", id="integer")
-    split = Split(
-        by="hash",
-        test_size=0.3,
-        validation_size=0.0,
-        seed=1,
-        stratify=False,
-    )
+    split = Split(by="hash", test_size=0.3, validation_size=0.0, seed=1)
     assert splits.rule_columns(split, schema) == ["x", "id", "y"]
     without_id = schema.model_copy(update={"ignore": ("id",)})
     assert splits.rule_columns(split, without_id) == ["x", "y"]

@@ -27,7 +27,7 @@ from keras_tabular.training.architecture import (
     build_optimizer,
     learnt_weights,
 )
-from keras_tabular.training.dataset import Labels, Rows, class_weights, select_rows
+from keras_tabular.training.dataset import Labels, Rows, class_weights
 from keras_tabular.training.ensemble import select_weights
 from keras_tabular.training.folds import deal_rows, draw_folds, possible_folds
 from keras_tabular.training.rounds import has_improved, why_finished
@@ -148,11 +148,8 @@ def test_the_page_about_own_parts_lists_what_optimizers_take() -> None:
         build(name, defaults)
         config = build(name, {"clipvalue": 0.5}).get_config()
         assert {key: config[key] for key in defaults} == defaults
-        arguments = set(get_args(sections.OptimizerArgument))
-        for other in arguments - defaults.keys() - {"clipvalue"}:
-            message = rf"optimizer_arguments of {name}: .*{other}"
-            with pytest.raises(UserError, match=message):
-                build(name, {other: 0.5})
+    with pytest.raises(UserError, match=r"optimizer_arguments of sgd: .*beta_1"):
+        build("sgd", {"beta_1": 0.5})
 
 
 def test_balanced_class_weights_give_each_class_the_same_sum() -> None:
@@ -173,10 +170,6 @@ def test_an_epoch_uses_every_row_of_a_table_in_parts() -> None:
     assert int(model.optimizer.iterations) == 4 * 4 + 1
     predictions = trainer.predict(model, parts)
     np.testing.assert_allclose(predictions, model.predict(X, verbose=0), atol=1e-6)
-    # Folds with different numbers of rows of a part have one graph.
-    rows = [np.arange(40), np.arange(60)]
-    trainer.predict(model, select_rows([build_part] * 2, rows))
-    assert len(trainer._predict._traced) == 3
 
 
 # Every fold has training rows, and `folds: auto` chooses a number of folds that ensures
@@ -355,7 +348,6 @@ def neighbours(value: float) -> list[float]:
     ("losses", "ensemble_losses", "noise", "ends"),
     [
         ({"a": [0.9], "b": [0.5]}, [0.5], 0, False),  # the first cycle
-        ({"a": [0.7, 0.6]}, [0.7, 0.6], 0, False),
         ({"a": [0.7, 0.695]}, [0.7, 0.6], 0, False),  # the ensemble gained more
         ({"a": [0.9, 0.6], "b": [0.5]}, [0.5, 0.5], 0, False),  # `a` still gains
         ({"a": [0.7, 0.7]}, [0.7, 0.98 * 0.7], 0, False),  # exactly what is needed

@@ -222,8 +222,6 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     steps = [snapshot.steps for snapshot in snapshots[::3]]
     cycles = range(1, len(steps) + 1)
     assert steps == [30 * (2**cycle - 1) for cycle in cycles]
-    epochs = [logs["epoch"] for logs in snapshots[-1].history]
-    assert epochs == pytest.approx(np.array(steps) / 7)
     losses = []
     for cycle in cycles:
         candidates = ensemble.find_candidates(setup, snapshots[: 3 * cycle])
@@ -231,8 +229,6 @@ def test_training_ends_with_the_first_cycle_that_hardly_lowers_the_loss_of_the_e
     *gains, last_gain = [after < 0.98 * before for before, after in pairwise(losses)]
     assert all(gains)
     assert not last_gain
-    for snapshot in snapshots[-3:]:
-        assert_predicts_its_fold(setup, snapshot)
     assert min(ensemble.weigh_snapshots(setup, snapshots).weights.values()) >= 0.05
 
 
