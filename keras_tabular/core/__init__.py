@@ -3,4 +3,4 @@
 Nothing here knows tables, models or scores.
 """
 
-VERSION = "0.6.0"
+VERSION = "0.7.0"
