@@ -1,5 +1,6 @@
 """The baselines of scikit-learn, with which a network is compared."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain
@@ -28,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from keras_tabular.config.schema import Schema, part_name
 from keras_tabular.core.parallel import ordered_map
 from keras_tabular.evaluation.scores import BaselineParams, Baselines, FittedBaselines
-from keras_tabular.table.arrays import labels, row_weights
+from keras_tabular.table.arrays import labels, round_for_comparison, row_weights
 from keras_tabular.table.cells import as_float64, time_zone
 from keras_tabular.table.parquet import read_parts, regroup_rows
 from keras_tabular.tasks.task import Task
@@ -49,6 +50,14 @@ BOOSTING = {
     "l2_regularization": 1.0,
     "early_stopping": False,
 }
+# Newton's method corrects its own rounding errors, which differ between CPUs with the
+# order of the additions in a matrix product. L-BFGS amplifies them until probabilities
+# differ in the second digit, and so does a solver that stops early.
+NEWTON = {"solver": "newton-cholesky", "tol": 1e-8}
+# Needs no matrix of second derivatives, but more accuracy, and cannot always reach it.
+NEWTON_CG = {"solver": "newton-cg", "tol": 1e-13}
+MAX_NEWTON_SIZE = 100  # features times outputs, above which the matrix is too large
+RIDGE_TOLERANCE = 1e-14  # of conjugate gradients, the solver for sparse features
 # The folds choose one of these penalties of the linear model, and one of these numbers
 # of rounds of the trees. The first penalty leaves a constant, and one round nearly so.
 PENALTIES = (1e9, 1e4, 1e3, 1e2, 1e1, 1e0, 1e-1, 1e-2)
@@ -92,6 +101,9 @@ def predict_baselines(
     task = schema.learning_task
     predictions: Baselines = {}
     chosen = chosen or {}
+    # Solvers warn that they cannot be more accurate. Send this to a logger that nobody
+    # reads: scikit-learn replaces filters of warnings in each thread, for all threads.
+    logging.captureWarnings(True)
     # The limit of BLAS is that of the whole process; Ray's workers start with one.
     with threadpool_limits(1):
         for name, estimator in build_baselines(schema, loss).items():
@@ -106,7 +118,8 @@ def predict_baselines(
                 y_pred = np.concatenate([*ordered_map(work, numbers)], axis=1)
                 order = np.argsort(fold, kind="stable")[-y_pred.shape[1] :]
                 losses = [task.row_losses(y[order], each, loss) for each in y_pred]
-                best = np.argmin(losses @ weight[order])
+                means = map(round_for_comparison, losses @ weight[order])
+                best = np.argmin([*means])
                 predictions[name][row_set] = y_pred[best, np.argsort(order)]
                 chosen[name] = settings[best]
             estimator[-1].set_params(**chosen.get(name, {}))
@@ -115,6 +128,7 @@ def predict_baselines(
             frames = (feature_frame(part, schema) for part in parts)
             y_test = [predict(fitted, frame, task) for frame in frames]
             predictions[name]["test"] = np.concatenate(y_test)
+    logging.captureWarnings(False)
     return FittedBaselines(predictions, chosen)
 
 
@@ -222,10 +236,13 @@ def build_baselines(schema: Schema, loss: str) -> dict[str, Any]:
     ).set_output(transform="pandas")
     boosting = {**BOOSTING, "categorical_features": categories, "random_state": 0}
     if schema.classes:
-        linear = LogisticRegression(max_iter=1000, warm_start=True)
+        size = len(schema.features) * schema.learning_task.n_outputs
+        is_large = texts or size > MAX_NEWTON_SIZE
+        solver = NEWTON_CG if is_large else NEWTON
+        linear = LogisticRegression(**solver, warm_start=True)
         trees = HistGradientBoostingClassifier(**boosting)
     else:
-        linear = Ridge()
+        linear = Ridge(tol=RIDGE_TOLERANCE)
         error = "absolute" if loss == "mean_absolute_error" else "squared"
         trees = HistGradientBoostingRegressor(loss=f"{error}_error", **boosting)
     return {
@@ -287,9 +304,12 @@ def fit(estimator: Any, x: Any, y: np.ndarray, weight: np.ndarray) -> Any:
 
 
 def predict(fitted: Any, x: Any, task: Task) -> np.ndarray:
-    """Predict rows with a fitted baseline as a network does: shape (rows, outputs)."""
+    """Predict rows with a fitted baseline as a network does: shape (rows, outputs).
+
+    Probabilities are rounded, so that those of equal rows are equal on any CPU.
+    """
     if not task.classes:
         return np.asarray(fitted.predict(x))[:, None]
     probabilities = np.zeros((x.shape[0], len(task.classes)))
     probabilities[:, fitted.classes_.astype(int)] = fitted.predict_proba(x)
-    return probabilities[:, list(task.output_classes)]
+    return probabilities[:, list(task.output_classes)].round(10)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.special import expit
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import precision_recall_curve, roc_curve
 from sklearn.pipeline import make_pipeline
@@ -355,6 +356,35 @@ def test_the_linear_model_of_a_survey_is_better_than_no_model(
     y_pred = fitted.predictions["linear"][CV]
     no_model = np.full((1000, 1), y.mean())
     assert BINARY.row_losses(y, y_pred).sum() < BINARY.row_losses(y, no_model).sum()
+
+
+@pytest.mark.parametrize(
+    ("task", "n_columns"),
+    [("multiclass", 20), ("multiclass", 60), ("regression", 10)],
+)
+def test_the_order_of_sums_does_not_change_the_linear_model(
+    task: str,
+    n_columns: int,
+) -> None:
+    """The order of the columns changes it, as the matrix products of another CPU do.
+
+    The numbers are skewed and nearly equal, so that the model is hard to fit.
+    """
+    rng = np.random.default_rng(0)
+    x = np.exp(3 * rng.normal(size=(400, 1)) + rng.random((400, n_columns)) / 3)
+    y = np.digitize(x[:, 0] / x[:, 1], [0.9, 1.1])
+    town = rng.integers(0, 400, 400).astype(str)
+    frame = pd.DataFrame(x).add_prefix("x").assign(town=town)
+    schema = build_schema(
+        task, **dict.fromkeys(map(str, frame), "real") | {"town": "category"}
+    )
+    linear = baselines.build_baselines(schema, "auto")["linear"]
+    linear[-1].set_params(**baselines.list_settings(linear[-1], y, BINARY)[-1])
+    first, second = (
+        baselines.predict(clone(linear).fit(x, y), x, schema.learning_task)
+        for x in (frame, frame.iloc[:, ::-1])
+    )
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-9)
 
 
 def test_the_trees_end_before_they_learn_noise(tmp_path: Path) -> None:
