@@ -94,8 +94,12 @@ def slice_name(
     """
     parts = [name] if name else []
     parts += [" ".join(words) for words in where]
-    # Negative numbers have a minus sign.
-    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", "; ".join(parts))
+    return with_minus_signs("; ".join(parts))
+
+
+def with_minus_signs(text: str) -> str:
+    """Replace the hyphen of negative numbers by a minus sign."""
+    return re.sub(r"(?<![\w.)])-(?=[\d.])", "−", text)
 
 
 def format_changes(changes: list[ChangedValue]) -> str:
