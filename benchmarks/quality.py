@@ -2,19 +2,24 @@
 
 Each table goes through the pipeline as a newcomer runs it: `infer_schema`, then the
 stages with the defaults of params.yaml, except that a failed check only warns. The
-baselines are those of the stage evaluate. LightGBM and CatBoost have their default
-settings and 1,000 rounds, and are trained on the same rows. "Ten CatBoosts" are each
-trained on nine of ten folds of these rows, with at most 2,000 rounds, and stop early on
-the held-out fold. Their predictions are averaged.
+baselines are those of the stage evaluate. The other libraries are trained on the same
+rows. LightGBM and CatBoost have their default settings and 1,000 rounds. "Ten
+CatBoosts" are each trained on nine of ten folds of these rows, with at most 2,000
+rounds, and stop early on the held-out fold. Their predictions are averaged. RealMLP is
+a single network of pytabkit with its defaults, on tables of up to 2,500 rows. It
+accepts no missing numbers, which are replaced by the mean.
 
 All are scored on the same test rows of several random splits. The error is the root
-mean squared error for regression, and the cross-entropy for classes. Errors are divided
-by CatBoost's, and the ratios are averaged geometrically. Seconds are those of the stage
-train in this process, including compilation but not imports, and those of `fit`; the
-baselines have none. For regression, the coverage of the prediction intervals is shown.
+mean squared error for regression, and the cross-entropy for classes. The errors of this
+pipeline are divided by those of each other method, and the ratios are averaged
+geometrically. `time_train_s` is a CPU time in seconds: that of the stage train in this
+process, including compilation but not imports, and that of `fit` with one thread. The
+baselines have none.
 
     pip install -r requirements/benchmarks.txt
+    pip install pytabkit  # optional: without it, there is no RealMLP
     python -m benchmarks.quality --tables FOLDER --csv FILE
+    python -m benchmarks.quality --read FILE  # the ratios of an earlier run
 
 The target of a CSV file in the folder is the column that the folder's README.md names,
 in a table with the headings `file` and `target`; otherwise it is the last column.
@@ -30,6 +35,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import chain
 from math import nan
 from pathlib import Path
@@ -57,14 +63,17 @@ OURS = "this pipeline"
 LIGHTGBM = "LightGBM"
 CATBOOST = "CatBoost"
 TEN_CATBOOSTS = "ten CatBoosts"
+REALMLP = "RealMLP"
 # The models that the stage evaluate scores, by their names in the report.
 SCORED_MODELS = {
     OURS: MODEL,
     "linear model": "linear",
     "gradient boosting": "gradient_boosting",
 }
-COMPARED_COLUMNS = ("metric_error", "time_train_s", "cpu_train_s")
+COMPARED_COLUMNS = ("metric_error", "time_train_s")
 EARLY_STOPPING_ROUNDS = 100
+# Those of a table of 2,500 rows. With one thread, larger tables may take minutes.
+MAX_TRAINING_ROWS_FOR_REALMLP = 1700
 FIRST_SEED = 1000  # of the splits
 
 
@@ -87,15 +96,12 @@ class Row(NamedTuple):
     split: int
     metric_error: float
     time_train_s: float
-    cpu_train_s: float
     accuracy: float
     roc_auc: float
-    interval_coverage: float
 
 
-# Name of a method, its scores by metric, and its seconds: `time_train_s` and
-# `cpu_train_s`.
-Result = tuple[str, dict[str, float], np.ndarray]
+# Name of a method, its scores by metric, and the CPU time of its training in seconds.
+Result = tuple[str, dict[str, float], float]
 
 
 def load_tables(folder: Path) -> Iterator[Table]:
@@ -173,16 +179,11 @@ def write_params(params: dict[str, Any]) -> None:
     )
 
 
-def clocks() -> np.ndarray:
-    """Read the time and the CPU time of this process in seconds."""
-    return np.array([time.perf_counter(), time.process_time()])
-
-
 def run_ours() -> Iterator[Result]:
     """Train and evaluate on the split in the current folder; yield the results."""
-    start = clocks()
+    start = time.process_time()
     run_stages("train")
-    seconds = clocks() - start
+    seconds = time.process_time() - start
     run_stages("calibrate", "evaluate")
     evaluation = read_scores(Path("metrics"))
     for method, model in SCORED_MODELS.items():
@@ -191,22 +192,17 @@ def run_ours() -> Iterator[Result]:
             for record in evaluation.scores
             if (record.row_set, record.model) == ("test", model)
         }
-        if model != MODEL:
-            yield method, scores, seconds * nan
-            continue
-        if evaluation.interval_coverage:
-            scores["interval_coverage"] = evaluation.interval_coverage.coverage
-        yield method, scores, seconds
+        yield method, scores, seconds if model == MODEL else nan
 
 
-def build_peers(schema: Schema) -> dict[str, Any]:
+def build_peers(schema: Schema, n_rows: int) -> dict[str, Any]:
     """Build the other models. They are trained on the data frame of `feature_frame`."""
-    from catboost import CatBoostClassifier, CatBoostRegressor
-    from lightgbm import LGBMClassifier, LGBMRegressor
+    import catboost
+    import lightgbm
 
-    is_regression = not schema.classes
-    lightgbm = LGBMRegressor if is_regression else LGBMClassifier
-    catboost = CatBoostRegressor if is_regression else CatBoostClassifier
+    suffix = "Classifier" if schema.classes else "Regressor"
+    build_lightgbm = getattr(lightgbm, f"LGBM{suffix}")
+    build_catboost = getattr(catboost, f"CatBoost{suffix}")
     categories, texts = (
         [name for name, column in schema.features.items() if column.kind == kind]
         for kind in ("category", "text")
@@ -216,13 +212,23 @@ def build_peers(schema: Schema) -> dict[str, Any]:
         "text_features": texts,
         "verbose": 0,
         "random_seed": 1,
+        "thread_count": 1,
         "allow_writing_files": False,
     }
-    return {
-        LIGHTGBM: lightgbm(n_estimators=1000, verbose=-1, random_state=1),
-        CATBOOST: catboost(iterations=1000, **settings),
-        TEN_CATBOOSTS: catboost(iterations=2000, **settings),
+    peers = {
+        LIGHTGBM: build_lightgbm(
+            n_estimators=1000,
+            verbose=-1,
+            random_state=1,
+            n_jobs=1,
+        ),
+        CATBOOST: build_catboost(iterations=1000, **settings),
+        TEN_CATBOOSTS: build_catboost(iterations=2000, **settings),
     }
+    if find_spec("pytabkit") and n_rows <= MAX_TRAINING_ROWS_FOR_REALMLP:
+        build_realmlp = getattr(import_module("pytabkit"), f"RealMLP_TD_{suffix}")
+        peers[REALMLP] = build_realmlp(device="cpu", n_threads=1, random_state=1)
+    return peers
 
 
 def adapt_frame(
@@ -230,10 +236,14 @@ def adapt_frame(
     name: str,
     categories: dict[str, pd.CategoricalDtype],
     texts: list[str],
+    means: pd.Series,
 ) -> Any:
-    """Prepare the columns for CatBoost and for LightGBM."""
+    """Prepare the columns for a library."""
+    filled = x.assign(**{column: x[column].fillna("") for column in categories})
+    if name in (CATBOOST, TEN_CATBOOSTS):
+        return filled
     if name != LIGHTGBM:
-        return x.assign(**{column: x[column].fillna("") for column in categories})
+        return filled.drop(columns=texts).fillna(means)
     frame = x.drop(columns=texts).assign(
         **{
             column: pd.Categorical.from_codes(
@@ -276,15 +286,16 @@ def run_peers() -> Iterator[Result]:
         if column.kind == "category"
     }
     texts = [name for name, column in schema.features.items() if column.kind == "text"]
-    for name, model in build_peers(schema).items():
-        rows = adapt_frame(x, name, categories, texts)
-        start = clocks()
+    means = x.mean(numeric_only=True)
+    for name, model in build_peers(schema, len(x)).items():
+        rows = adapt_frame(x, name, categories, texts, means)
+        start = time.process_time()
         if name == TEN_CATBOOSTS:
             models = fit_on_folds(model, rows, y, task)
         else:
             models = [model.fit(rows, y)]
-        seconds = clocks() - start
-        rows = adapt_frame(x_test, name, categories, texts)
+        seconds = time.process_time() - start
+        rows = adapt_frame(x_test, name, categories, texts, means)
         y_pred = np.mean([baselines.predict(m, rows, task) for m in models], axis=0)
         yield (
             name,
@@ -304,52 +315,50 @@ def measure(table: Table, seeds: range) -> Iterator[Row]:
             write_params(params | {"split": params["split"] | {"seed": seed}})
             run_stages("split")
             for method, scores, seconds in chain(run_ours(), run_peers()):
-                values = [scores.get(name, nan) for name in Row._fields[-3:]]
+                values = [scores.get(name, nan) for name in Row._fields[-2:]]
                 error = scores.get("rmse", scores["loss"])
-                yield Row(method, table.name, seed, error, *seconds, *values)
+                yield Row(method, table.name, seed, error, seconds, *values)
             keras.utils.clear_session()
 
 
-def print_report(rows: list[Row]) -> None:
-    """Print the ratios of each table, and the means of its splits."""
-    frame = pd.DataFrame(rows)
-    methods = frame["method"].unique()
+def print_report(frame: pd.DataFrame) -> None:
+    """Print the ratios of each table and of all tables, and the means of the splits."""
     for column in COMPARED_COLUMNS:
         values = frame.pivot(index=["task", "split"], columns="method", values=column)
-        logs = values[methods].apply(np.log).dropna(axis=1)
-        tables = logs.sub(logs[CATBOOST], axis=0).groupby("task", sort=False)
-        means = tables.mean()
-        report = pd.concat([means, means.mean().to_frame("geometric mean").T])
-        report["lowest"] = tables[OURS].min()
-        report["highest"] = tables[OURS].max()
-        print(f"\n{column}, divided by CatBoost's, and the range of {OURS}")
+        logs = values.apply(np.log).dropna(axis=1, how="all")
+        tables = logs.drop(columns=OURS).rsub(logs[OURS], axis=0).groupby("task")
+        ratios = tables.mean()
+        ratios = ratios[ratios.mean().sort_values(ascending=False).index]
+        report = ratios.assign(
+            lowest=tables[TEN_CATBOOSTS].min(),
+            highest=tables[TEN_CATBOOSTS].max(),
+        )
+        print(f"\n{column} of {OURS}, divided by that of another method, and the range")
+        print(f"over the splits of that divided by that of {TEN_CATBOOSTS}")
         print(report.apply(np.exp).round(3).to_string(na_rep=""))
-        if len(means) == 1:
+        if len(ratios) == 1:
             continue
-        ratios = -means.drop(columns=OURS).sub(means[OURS], axis=0)
-        interval = ttest_1samp(ratios, 0).confidence_interval()  # of 95 %
+        interval = ttest_1samp(ratios, 0, nan_policy="omit").confidence_interval()
         report = pd.DataFrame(
             {
                 "median": ratios.median(),
                 "geometric mean": ratios.mean(),
-                "low": interval.low,
+                "low": interval.low,  # of the 95 % interval
                 "high": interval.high,
             },
         )
-        report = report.apply(np.exp).round(3).assign(lower_on=(ratios < 0).sum())
-        print(f"\n{column} of {OURS}, divided by that of\n{report.to_string()}")
+        report = report.apply(np.exp).round(3)
+        report = report.assign(lower_on=(ratios < 0).sum(), tables=ratios.count())
+        print(f"\nthe same for all tables\n{report.to_string()}")
     means = frame.drop(columns="split").groupby(["task", "method"], sort=False).mean()
     print(f"\nmeans of the splits\n{means.to_string(na_rep='')}")
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--tables",
-        type=Path,
-        required=True,
-        help="a folder of CSV files",
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--tables", type=Path, help="a folder of CSV files")
+    source.add_argument("--read", type=Path, help="a file that --csv wrote")
     parser.add_argument("--only", nargs="*", help="only the tables of these names")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument(
@@ -360,6 +369,10 @@ def main() -> None:
     args = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about new graphs
 
+    if args.read:
+        frame = pd.read_csv(args.read)
+        print_report(frame[frame["task"].isin(args.only or frame["task"])])
+        return
     path = args.csv and args.csv.absolute()  # each table has a folder of its own
     rows: list[Row] = []
     for table in load_tables(args.tables):
@@ -369,16 +382,14 @@ def main() -> None:
             rows.append(row)
             print(*row, file=sys.stderr, flush=True)
             if path:
-                is_new = not path.exists()
-                frame = pd.DataFrame([row])
-                frame.to_csv(
+                pd.DataFrame([row]).to_csv(
                     path,
                     mode="a",
-                    header=is_new,
+                    header=not path.exists(),
                     index=False,
                     float_format="%.9g",
                 )
-    print_report(rows)
+    print_report(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":
