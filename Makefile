@@ -31,7 +31,7 @@ check-cpu: .venv/installed-dev  ## check that one core, an emulated Haswell and 
 	@if [ "$$(uname -m)" != x86_64 ] || ! [ -x "$$(command -v qemu-x86_64)" ]; then \
 		echo "not checked: this is not x86-64, or qemu-x86_64 is missing (Debian: apt install qemu-user)"; exit 0; fi; \
 	set -e; folder=$$(mktemp -d); trap 'kill $$(jobs -p) 2> /dev/null || true; rm -rf "$$folder"' EXIT; \
-	unset OPENBLAS_CORETYPE; same="python -m tests.same_bytes $(TASKS)"; \
+	export OPENBLAS_CORETYPE=Haswell; same="python -m tests.same_bytes $(TASKS)"; \
 	taskset -c 0 $$same > $$folder/here & here=$$!; \
 	qemu-x86_64 -cpu Haswell $(BIN)/$$same > $$folder/haswell & haswell=$$!; \
 	if [ -x $(ARM64)/python ] && [ -x "$$(command -v qemu-aarch64)" ]; then \
