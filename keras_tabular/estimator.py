@@ -12,12 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yaml
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    RegressorMixin,
-    is_classifier,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -36,12 +31,7 @@ from keras_tabular.schema_inference.sample import read_sample
 from keras_tabular.schema_inference.schema import ask_questions
 from keras_tabular.table.checks import check_of_cell, declared_checks, failed_cells
 from keras_tabular.table.parquet import FOLD_KEY, origin_names, write_part
-from keras_tabular.table.rows import (
-    Failure,
-    cell_failures,
-    parse_files,
-    raise_failures,
-)
+from keras_tabular.table.rows import cell_failures, parse_files, raise_failures
 
 PARAMS_OF_A_PROJECT = Path(__file__).with_name("new_project") / "files/params.yaml"
 BUILD_OF_A_PROJECT = "keras_tabular.new_project.files.network:build"
@@ -285,7 +275,7 @@ class TabularEstimator(BaseEstimator):
             )
         if not is_frame:
             X = pd.DataFrame(X, columns=getattr(self, "feature_names_in_", None))
-        return X.set_axis([str(name) for name in X.columns], axis=1)
+        return X.set_axis(X.columns.map(str), axis=1)
 
     def _add_target(
         self,
@@ -322,8 +312,9 @@ class TabularEstimator(BaseEstimator):
             added["sample_weight"] = column_or_1d(sample_weight)
         schema = parse_section(content, Schema, "schema")
         if bool(schema.classes) is not is_classifier(self):
-            name = type(self).__name__
-            raise UserError(f"schema: {name} is not for the task {schema.task}")
+            raise UserError(
+                f"schema: {type(self).__name__} is not for the task {schema.task}",
+            )
         if schema.classes:
             self.classes_ = np.unique(schema.classes)
         return frame.assign(**added), schema
@@ -470,10 +461,10 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
         sample = read_sample([file], MAX_ROWS_TO_INFER)
     inferred = infer_columns(sample, target="")
     ask_questions(sample, inferred)
-    columns: dict[str, dict[str, Any]] = {}
+    columns = {}
     questions = []
     for name, column in inferred.items():
-        dtype: Any = frame[name].dtype
+        dtype = frame[name].dtype
         if column.questions:
             questions.append(f"{name}: {' '.join(column.questions)}")
         if dtype == "category":
@@ -519,10 +510,10 @@ def write_rows(
         table = pa.concat_tables(parse_files([file], schema))
     table = table.drop_columns(origin_names(table.column_names))
     checks = declared_checks(schema, params.validate)
-    failures: list[Failure] = []
+    failures = []
     for name, check_name, rows in failed_cells(table, schema.columns):
         check = check_of_cell(checks, name, check_name)
-        failures += cell_failures(name, check_name, check, rows, table[name])
+        failures.extend(cell_failures(name, check_name, check, rows, table[name]))
     raise_failures(failures, 0, lambda row: f"{FRAME}, row {row}")
     keys = find_fold_keys(table, schema, groups)
     if keys is not None:
@@ -539,12 +530,12 @@ def write_rows(
 
 def find_fold_keys(table: pa.Table, schema: Schema, groups: Any) -> np.ndarray | None:
     """Return the fold key of each row, see `FOLD_KEY`; None to deal rows one by one."""
-    if groups is None and schema.time:
-        times = table[schema.time].to_numpy()
-        return np.searchsorted(np.sort(times), times) / len(times)
-    if groups is None and schema.group:
-        groups = table[schema.group].to_pandas()
     if groups is None:
-        return None
+        if schema.time:
+            times = table[schema.time].to_numpy()
+            return np.searchsorted(np.sort(times), times) / len(times)
+        if not schema.group:
+            return None
+        groups = table[schema.group].to_pandas()
     keys = column_or_1d(groups)
     return keys if keys.dtype.kind in "iu" else pd.factorize(keys)[0]

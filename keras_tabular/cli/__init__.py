@@ -39,10 +39,8 @@ def main() -> None:
         "keras-tabular",
         usage="keras-tabular COMMAND [ARGUMENT ...]",
         description="Reproducible Keras models for tables.",
-        epilog=(
-            f"commands:\n{align_columns(lines)}\n\n`keras-tabular COMMAND --help`"
-            " explains its arguments."
-        ),
+        epilog=f"commands:\n{align_columns(lines)}\n\n`keras-tabular COMMAND --help`"
+        " explains its arguments.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -53,7 +51,6 @@ def main() -> None:
         help="one of those below",
     )
     command = parser.parse_args(sys.argv[1:2]).command
-    name = command.replace("-", "_")
-    module = import_module(f"keras_tabular.cli.{name}")
+    module = import_module(f"keras_tabular.cli.{command.replace('-', '_')}")
     del sys.argv[1]
     module.main(ArgumentParser(f"keras-tabular {command}", description=module.__doc__))

@@ -12,10 +12,8 @@ def main(parser: ArgumentParser) -> None:
     folder = PACKAGE / "docs"
     if not folder.is_dir():  # this is a clone, not an installed package
         folder = PACKAGE.parent / "docs"
-    pages = {
-        path.stem: path.read_text(encoding="utf-8")
-        for path in sorted(folder.glob("*.md"))
-    }
+    paths = sorted(folder.glob("*.md"))
+    pages = {path.stem: path.read_text("utf-8") for path in paths}
     parser.add_argument(
         "page",
         nargs="?",

@@ -25,8 +25,7 @@ def main(parser: ArgumentParser) -> None:
     schema, params = load_settings("gate")
     run = Run(WORKSPACE)
     base = Run(args.base) if args.base else base_run(run, params.gate.base)
-    evaluation = run.require_evaluation()
-    verdict = evaluate_gate(evaluation, params.gate, schema.learning_task)
+    verdict = evaluate_gate(run.require_evaluation(), params.gate, schema.learning_task)
     verdict = compare_with_base(verdict, run, base, params.gate)
     print(*verdict.lines(), sep="\n")
     if verdict.status in ("fail", args.fail_on):

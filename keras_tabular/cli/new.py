@@ -105,6 +105,7 @@ def find_unknown_target(table: Path, target: str) -> str:
         headers,
         key=lambda names: sum(not name[:1].isdigit() for name in names),
     )
-    columns = format_list(map(repr, header))
-    hint = suggestion(target, header)
-    return f"--target: expected one of {columns}, got {target!r}.{hint}"
+    return (
+        f"--target: expected one of {format_list(map(repr, header))}, got {target!r}."
+        f"{suggestion(target, header)}"
+    )

@@ -29,7 +29,7 @@ def main(parser: ArgumentParser) -> None:
         output_schema = predictor.output_schema(
             names,
             args.explain,
-            numbered=bool(args.rejects),
+            numbered=args.rejects,
         )
         output = files.open_writer(args.output, output_schema, schema)
         rejects: AbstractContextManager[files.Write | None] = nullcontext()
@@ -74,18 +74,14 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
         "--rejects",
         metavar="FILE",
         type=Path,
-        help=(
-            "write rows that fail a check to this .csv, .csv.gz or .parquet file, and"
-            " predict the others; by default, such a row is an error"
-        ),
+        help="write rows that fail a check to this .csv, .csv.gz or .parquet file, and"
+        " predict the others; by default, such a row is an error",
     )
     add(
         "--ignore-extra",
         action="store_true",
-        help=(
-            "leave out columns that the model's schema does not declare; by default,"
-            " they are an error"
-        ),
+        help="leave out columns that the model's schema does not declare; by default,"
+        " they are an error",
     )
     add(
         "--explain",

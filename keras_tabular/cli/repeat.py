@@ -63,5 +63,4 @@ def main(parser: ArgumentParser) -> None:
             f"{' and '.join(keys)} are undefined on the test rows of some repeats.",
         )
     # The hash tells later whether these are the repeats of the present run.
-    content = {"run": run_hash, "measures": measures}
-    write_json(METRICS / "repeats.json", content)
+    write_json(METRICS / "repeats.json", {"run": run_hash, "measures": measures})

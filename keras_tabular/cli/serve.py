@@ -109,10 +109,8 @@ def parse_arguments(parser: ArgumentParser) -> Namespace:
         default=[],
         action="append",
         metavar="NAME",
-        help=(
-            "another name by which clients may call the server; *.DOMAIN allows all"
-            " names of a domain, * any name; can be given several times"
-        ),
+        help="another name by which clients may call the server; *.DOMAIN allows all"
+        " names of a domain, * any name; can be given several times",
     )
     add(
         "--port",

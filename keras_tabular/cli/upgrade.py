@@ -120,7 +120,10 @@ def upgrade(folder: Path) -> None:
     old_wheel = find_wheel(folder)
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
-        changes = new_changes(old_wheel, new_wheel)
+        old_changes = read_changes(old_wheel)
+        changes = [
+            entry for entry in read_changes(new_wheel) if entry not in old_changes
+        ]
         old = read_project_files(old_wheel)
         new = read_project_files(new_wheel)
         files = upgraded_files(folder, old, new)
@@ -136,7 +139,8 @@ def upgrade(folder: Path) -> None:
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
-    print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
+    entries = "\n".join(changes) or "(none)"
+    print(f"New entries of the change log:\n\n{entries}\n")
     for path in find_conflicts(files):
         print(
             f"{path}: you and the library have changed the same lines. Both versions"
@@ -171,12 +175,6 @@ def find_wheel(folder: Path) -> Path:
             " checkout -` in the clone, and this command once more.",
         )
     return old_wheel
-
-
-def new_changes(old_wheel: Path, wheel: Path) -> str:
-    """Return the entries of the change log that an older version does not have."""
-    old_entries = read_changes(old_wheel)
-    return "\n".join(entry for entry in read_changes(wheel) if entry not in old_entries)
 
 
 def read_changes(wheel: Path) -> list[str]:
@@ -228,7 +226,7 @@ def renamed_imports(folder: Path, files: dict[Path, str]) -> dict[Path, str]:
     """
     renamed = {}
     for path in (*folder.glob("*.py"), *folder.glob("stages/*.py")):
-        text = files.get(path) or path.read_text(encoding="utf-8")
+        text = files.get(path) or path.read_text("utf-8")
         changed = text
         for old, new in MOVED_MODULES.items():
             changed = re.sub(rf"\b{re.escape(old)}\b", new, changed)
@@ -253,7 +251,7 @@ def delete_files(folder: Path, old: dict[str, str], new: dict[str, str]) -> list
         if not path.exists():
             continue
         outcome = "you have edited it, so delete it yourself"
-        if path.read_text(encoding="utf-8") == old[name]:
+        if path.read_text("utf-8") == old[name]:
             path.unlink()
             outcome = "deleted"
         messages.append(f"{name}: this file has left the library; {outcome}.")
@@ -265,7 +263,7 @@ def merge_packages(path: Path, old: str, new: str) -> str:
 
     A package that the owner added, or whose version the owner changed, stays as it is.
     """
-    lock = path.read_text(encoding="utf-8")
+    lock = path.read_text("utf-8")
     old_pins = [lines.split()[0] for lines in locked_packages(old).values()]
     packages = locked_packages(new)
     for name, lines in locked_packages(lock).items():
@@ -283,7 +281,7 @@ def merge_lines(path: Path, old: str, new: str) -> str:
     Raises:
         UserError: The file still has conflicts of an earlier upgrade.
     """
-    text = path.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    text = path.read_text("utf-8").rstrip("\n") + "\n"
     if CONFLICT.search(text):
         raise UserError(
             f"{path}: resolve the conflicts of the last upgrade (<<<<<<<) first.",
@@ -291,7 +289,7 @@ def merge_lines(path: Path, old: str, new: str) -> str:
     versions = {"your version": text, "version before": old, "new version": new}
     with tempfile.TemporaryDirectory() as scratch:
         for name, version in versions.items():
-            Path(scratch, name).write_text(version, encoding="utf-8")
+            Path(scratch, name).write_text(version, "utf-8")
         git = subprocess.run(
             ["git", "merge-file", "--stdout", *versions],
             cwd=scratch,

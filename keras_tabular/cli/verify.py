@@ -149,14 +149,14 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
     root = Path(git("rev-parse", "--show-toplevel").strip()).resolve()
     with TemporaryDirectory() as folder:
         clone = Path(folder).resolve() / "clone"
-        git("clone", "--quiet", "--no-checkout", str(root), str(clone))
+        git("clone", "--quiet", "--no-checkout", root, clone)
         git("checkout", "--quiet", "--detach", commit, folder=clone)
         for path in clone.rglob("*"):
             if path.is_symlink() and not path.resolve().is_relative_to(clone):
                 raise UserError(
                     f"{path.relative_to(clone)}: this link leads out of the repository",
                 )
-        project = clone / Path.cwd().resolve().relative_to(root)
+        project = clone / Path.cwd().relative_to(root)
         local = Path(".dvc/config.local")  # credentials, and a safe site cache
         if local.is_file():
             shutil.copy(local, project / ".dvc")
@@ -174,7 +174,7 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         remove = ("--literal-pathspecs", "rm", "-rq", "--ignore-unmatch", "--", LOCK)
         git(*remove, *outputs, folder=project)
         git("reset", "--quiet", folder=project)
-        python = locked_python(project, Path(folder) / "venv")
+        python = locked_python(project, f"{folder}/venv")
         repro = ("dvc", "repro", "--force", "--all-pipelines")
         # The modules of the present folder are not those of the clone.
         run_module(*repro, folder=project, python=python, quiet=False, PYTHONPATH="")
@@ -185,19 +185,19 @@ def rerun(commit: str, model: Path | None = None) -> list[str]:
         return changed
 
 
-def locked_python(project: Path, environment: Path) -> str:
+def locked_python(project: Path, environment: str) -> str:
     """Return a Python with the packages that requirements.txt of a project locks.
 
     It is the present one if it has all of them in the same versions, and the present
     lock file has the same hashes. Otherwise, the packages are installed into a new
     environment.
     """
-    lock = (project / "requirements.txt").read_text(encoding="utf-8")
-    present = Path("requirements.txt").read_text(encoding="utf-8")
+    lock = (project / "requirements.txt").read_text("utf-8")
+    present = Path("requirements.txt").read_text("utf-8")
     if lock == present and not version_differences(lock):
         return sys.executable
     print("Installing the packages of the commit's requirements.txt", file=sys.stderr)
-    run_module("venv", str(environment))
+    run_module("venv", environment)
     python = f"{environment}/bin/python"
     install = ("install", "--compile", "--require-hashes", "-r", "requirements.txt")
     run_module("pip", *install, folder=project, python=python)
@@ -244,13 +244,11 @@ def fetch_inputs(project: Path, cache: Path) -> None:
     if not files:
         return
     # A cache has the folders of a remote.
-    add = ("dvc", "remote", "add", "--local", "_cache", str(cache))
-    run_module(*add, folder=project)
-    pull = ("dvc", "pull")
+    run_module("dvc", "remote", "add", "--local", "_cache", str(cache), folder=project)
     try:
-        run_module(*pull, "--remote", "_cache", "--", *files, folder=project)
+        run_module("dvc", "pull", "--remote", "_cache", "--", *files, folder=project)
     except UserError:
-        run_module(*pull, "--", *files, folder=project)
+        run_module("dvc", "pull", "--", *files, folder=project)
 
 
 def changed_files(project: Path) -> list[str]:

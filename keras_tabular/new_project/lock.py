@@ -17,7 +17,7 @@ LOCKED_PACKAGE = re.compile(r"^([\w.-]+)==.*\n(?: +--hash=.*\n)*", re.MULTILINE)
 
 def main() -> None:
     """Fail if installed packages differ from requirements.txt, and list these."""
-    lock = Path("requirements.txt").read_text(encoding="utf-8")
+    lock = Path("requirements.txt").read_text("utf-8")
     differences = ", ".join(version_differences(lock))
     if differences:
         sys.exit(f"{sys.prefix} differs from requirements.txt: {differences}")

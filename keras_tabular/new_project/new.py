@@ -147,7 +147,7 @@ def link_environment(folder: Path) -> bool:
         project's requirements.txt, or is in another file system. Then, .venv may be
         incomplete.
     """
-    lock = (folder / "requirements.txt").read_text(encoding="utf-8")
+    lock = (folder / "requirements.txt").read_text("utf-8")
     if not IS_CLONE and version_differences(lock):
         return False
     source = (ROOT / ".venv").resolve() if IS_CLONE else Path(sys.prefix)

@@ -72,8 +72,7 @@ def escape_markdown(value: Any) -> str:
 
     It makes no tag, link, image or mention.
     """
-    text = " ".join(str(value).split())
-    return text.translate(MARKDOWN_ESCAPES)
+    return " ".join(str(value).split()).translate(MARKDOWN_ESCAPES)
 
 
 def markdown_row(cells: Iterable[Any]) -> str:
@@ -82,7 +81,7 @@ def markdown_row(cells: Iterable[Any]) -> str:
     >>> markdown_row(["a|b", "<b>\nc", 3])
     '| a\\|b | &lt;b> c | 3 |'
     """
-    texts = [escape_markdown(cell) for cell in cells]
+    texts = map(escape_markdown, cells)
     return f"| {' | '.join(texts)} |"
 
 

@@ -103,7 +103,7 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
     axis = PLAIN_AXIS | {"labelFontSize": 13}
     position = {
         "y": nominal("name", names, axis=axis),
-        "yOffset": {"field": "series", "type": "nominal", "sort": labels},
+        "yOffset": nominal("series", labels),
         "color": {
             "condition": {"test": is_first_name, "value": THIS},
             "value": SOFT,
@@ -114,13 +114,12 @@ def draw_score_intervals(rows: Rows, title: str) -> Spec:
         "symbolStrokeColor": SOFT,
         "columns": len(labels),
     }
-    scale = {"zero": False, "nice": True}
     interval = {
-        "x": quantitative("low", title, scale=scale),
+        "x": quantitative("low", title, scale=NOT_FROM_ZERO),
         "x2": HIGH,
     }
     point = {
-        "x": quantitative("value", title, scale=scale),
+        "x": quantitative("value", scale=NOT_FROM_ZERO),
         "shape": series(labels, ["circle", "diamond"], legend),
     }
     layers = [
@@ -150,10 +149,10 @@ def repeat_pictures(comparison: Comparison, task: Task) -> Iterator[Picture]:
         rows = []
         models = measure["models"]
         for model in sorted(models, key=lambda name: name != MODEL):
-            present = models[model]["present"]
-            for value in models[model]["values"]:
+            results = models[model]
+            for value in results["values"]:
                 rows.append(score_row(task, model, "repeats", value))
-            rows.append(score_row(task, model, "this run", present))
+            rows.append(score_row(task, model, "this run", results["present"]))
         yield Picture(
             f"How much is luck: {measure['label']}",
             draw_score_intervals(rows, measure["label"]),
@@ -248,13 +247,8 @@ def draw_threshold(comparison: Comparison) -> Picture:
     rows = []
     for key, label in labels.items():
         for point in scores:
-            rows.append(
-                {
-                    "threshold": point["threshold"],
-                    "value": point[key],
-                    "series": label,
-                },
-            )
+            row = point | {"value": point[key], "series": label}
+            rows.append(row)
     names = list(labels.values())
     line_colors = [THIS, OTHER, SOFT, "currentColor"]
     dashes = [
@@ -352,7 +346,7 @@ def draw_lines(
         "y": y,
         "color": colors(names),
         "strokeWidth": series(names, [2.5, 1.5]),
-        "order": {"field": "n", "type": "quantitative"},
+        "order": quantitative("n"),
     }
     lines = layer("line", encoding, clip=True)
     return chart(rows, [lines, above])
@@ -370,9 +364,9 @@ def points_of_runs(
     """
     rows: Rows = []
     labels = []
-    for run in (comparison.run, comparison.base):
-        points = run.read_points(name) if run else []
-        if not run or not points:
+    for run in filter(None, (comparison.run, comparison.base)):
+        points = run.read_points(name)
+        if not points:
             break
         labels.append(run.label)
         run_rows = [

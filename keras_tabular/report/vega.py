@@ -101,7 +101,7 @@ def named_chart(
     """Build a chart with a bar for each name, and the whole name above it."""
     names = distinct(rows, field)
     labels = [wrap(str(name), MAX_NAME_LETTERS) or [""] for name in names]
-    n_lines = max((len(lines) for lines in labels), default=1)
+    n_lines = max(map(len, labels), default=1)
     text_height = LINE_HEIGHT * n_lines
     height = text_height + BAR_HEIGHT + 8
     no_padding = {"paddingInner": 0, "paddingOuter": 0}
@@ -191,7 +191,7 @@ def nominal(
     names: Sequence[str],
     **options: Any,
 ) -> Spec:
-    """Build the encoding of a field of names on an axis, in the given order."""
+    """Build the encoding of a field of names, in the given order."""
     return {
         "field": field,
         "type": "nominal",
@@ -220,10 +220,5 @@ def series(
         values: Value of the channel for each name; there may be more values than names.
         legend: Properties of the legend; None for no legend.
     """
-    return {
-        "field": "series",
-        "type": "nominal",
-        "scale": {"domain": names, "range": values[: len(names)]},
-        "legend": legend,
-        "title": None,
-    }
+    scale = {"domain": names, "range": values[: len(names)]}
+    return nominal("series", names, scale=scale, legend=legend)

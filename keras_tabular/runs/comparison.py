@@ -236,7 +236,7 @@ def find_shared_rows(run: Run, base: Run) -> tuple[Predictions, Predictions] | N
     """
     rows = read_test_rows(run)
     base_rows = read_test_rows(base)
-    if rows is None or base_rows is None:
+    if not rows or not base_rows:
         return None
     columns, predictions = rows
     base_columns, base_predictions = base_rows
@@ -334,8 +334,7 @@ class Comparison:
         self.base = None if self.not_compared else other
         self.stale = _find_stale(run)
         self.files = {
-            name: run.load(run.metrics / f"{name}.json")
-            for name in (*REPORT_FILES, "repeats")
+            name: run.load(run.metrics / f"{name}.json") for name in REPORT_FILES
         }
         base = self.base or run  # without a base, nothing differs
         self.params = changed_values(_settings(base), _settings(run))

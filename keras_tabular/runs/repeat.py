@@ -79,7 +79,6 @@ def run_repeat(
     if not scores.is_file():
         sections = ("drift", "evaluate", "ingest", "split", "train", "validate")
         schema, params = load_settings(*sections)
-        train_seed = (params.train.seed + number) % 2**32
         split_seed = (params.split.seed + number) % 2**32
         changes: dict[str, float] = {"seed": split_seed}
         rows = VALIDATED
@@ -90,6 +89,7 @@ def run_repeat(
         duplicates, _ = find_duplicates(rows, split, schema)
         assignment = assign_rows(rows, split, schema, duplicates)
         write_subsets(rows, assignment, params.ingest.rows_per_file, work / "split")
+        train_seed = (params.train.seed + number) % 2**32
         train = params.train.with_values({"seed": train_seed})
         evaluation = train_and_evaluate(work, schema, params, train)
         write_json(scores, evaluation.model_dump(exclude_defaults=True))
@@ -213,8 +213,7 @@ def write_period(
         0,
         read_table(part_paths(VALIDATED), filters=pc.field(time) <= end),
     )
-    n_period = n_rows - n_before
-    return (n_period - 0.5) / n_rows  # which the split rounds up
+    return (n_rows - n_before - 0.5) / n_rows  # which the split rounds up
 
 
 def summarize(
@@ -283,16 +282,16 @@ def format_conclusion(
         if abs(gain) > half_width(gains, test_share):
             word = "better" if gain > 0 else "worse"
             outcome = f": the model is significantly {word} on average"
-    is_period = repeated == "period"
-    repeats = "periods of the later half" if is_period else f"other {repeated}s"
+    repeats = f"other {repeated}s"
+    if repeated == "period":
+        repeats = "periods of the later half"
     wins = mean(gain > 0 for gain in gains)
     n_worse = sum(sign * (model.present - value) > 0 for value in model.values)
-    low = format_number(min(model.values))
-    high = format_number(max(model.values))
     return (
         f"{label} is {format_number(average)} on average over {number} {repeats}"
-        f" (standard deviation {format_number(stdev(model.values))}, from {low} to"
-        f" {high}). It is better than that of {task.baselines[best]},"
+        f" (standard deviation {format_number(stdev(model.values))}, from"
+        f" {format_number(min(model.values))} to {format_number(max(model.values))})."
+        f" It is better than that of {task.baselines[best]},"
         f" {format_number(averages[best], average)} on average, in {wins:.0%} of"
         f" them{outcome}. With {format_number(model.present)}, the present {repeated}"
         f" is better than {n_worse} of {number}."

@@ -25,8 +25,16 @@ from keras_tabular.evaluation.records import Evaluation
 LOCK = "dvc.lock"
 METRICS = Path("metrics")  # the folder into which dvc.yaml lets the stages write
 WORKSPACE = "workspace"
-# Names of JSON files of the stages in `metrics` that the page shows as they are.
-REPORT_FILES = ("slices", "effects", "columns", "networks", "profile", "validation")
+# Names of JSON files in `metrics` that the page shows as they are.
+REPORT_FILES = (
+    "slices",
+    "effects",
+    "columns",
+    "networks",
+    "profile",
+    "validation",
+    "repeats",
+)
 GUARDED_DVC = str(Path(__file__).with_name("guarded_dvc.py"))
 TEXT_COLUMNS = {"true class", "predicted class", "column"}  # in files with plot data
 
@@ -50,8 +58,17 @@ class Run:
         self.metrics = metrics
         self.label = WORKSPACE
         self.sha = ""
-        if name != WORKSPACE:
-            self.label, self.sha = resolve(name)
+        if name == WORKSPACE:
+            return
+        commit = find_revision(name)
+        if not commit:
+            raise UserError(
+                "expected a branch, a tag, a commit, an experiment of `dvc exp list`,"
+                f" or {WORKSPACE}, got {name!r}. Fetch it if it is in another clone",
+            )
+        self.sha = commit
+        is_hash = commit.startswith(name) or name.startswith("HEAD")
+        self.label = commit[:7] if is_hash else name
 
     def read(self, path: Path | str) -> str:
         """Return the text of a file; empty if the revision does not have it."""
@@ -92,7 +109,7 @@ class Run:
         """
         text = self.read(self.metrics / folder / f"{name}.csv")
         reader = csv.DictReader(io.StringIO(text))
-        rows: list[dict[str, Any]] = [*reader]
+        rows = list(reader)
         for row in rows:
             for column in row.keys() - TEXT_COLUMNS:
                 row[column] = float(row[column]) if row[column] else None
@@ -228,23 +245,6 @@ def mismatch(run: Run, base: Run) -> str:
     return f"{base.label} is a run of another table: {table}"
 
 
-def resolve(name: str) -> tuple[str, str]:
-    """Find a branch, tag, commit or experiment, and return its label and its hash.
-
-    Raises:
-        UserError: There is no such revision.
-    """
-    commit = find_revision(name)
-    if not commit:
-        raise UserError(
-            "expected a branch, a tag, a commit, an experiment of `dvc exp list`, or"
-            f" {WORKSPACE}, got {name!r}. Fetch it if it is in another clone",
-        )
-    is_hash = commit.startswith(name) or name.startswith("HEAD")
-    label = commit[:7] if is_hash else name
-    return label, commit
-
-
 def find_revision(name: str) -> str | None:
     """Return the hash of a branch, tag, commit or experiment; None if there is none.
 
@@ -272,8 +272,7 @@ def last_run(run: Run) -> Run | None:
     if not run.commit:
         return None
     head = run.commit["sha"]
-    paths = (str(metrics), str(scores))
-    log = git("log", "--first-parent", "--format=%H", head, "--", *paths)
+    log = git("log", "--first-parent", "--format=%H", head, "--", metrics, scores)
     for commit in log.split():
         if content_at(commit, metrics) not in (None, text):
             return Run(commit, run.metrics)
@@ -296,8 +295,7 @@ def content_at(commit: str, path: Path | str) -> str | None:
     entry = git("ls-tree", commit, "--", os.path.relpath(path))
     if not entry:
         return None
-    blob = entry.split()[2]
-    return git("cat-file", "blob", blob)
+    return git("cat-file", "blob", entry.split()[2])
 
 
 def read_model(path: Path) -> bytes:
@@ -335,7 +333,7 @@ def find_commit(name: str) -> str | None:
     return answer if answer.isalnum() else None  # a range such as a..b has two
 
 
-def git(*arguments: str, folder: Path | None = None) -> str:
+def git(*arguments: str | Path, folder: Path = Path()) -> str:
     """Return what a git command prints.
 
     The repository is that of the folder, also in a hook, for which git sets variables.

@@ -160,8 +160,8 @@ def build_app(
     operation: dict[str, Any] = {
         "requestBody": {"content": content, "required": True},
     }
-    service.has_page = notice is not None
     if notice is not None:
+        service.has_page = True
         operation["x-model"] = page.describe_model(service.predictor, notice)
 
     app.post(
@@ -400,8 +400,9 @@ class Service:
 
     async def metrics(self) -> Response:
         """Return counters and times in the text format of Prometheus."""
-        content = generate_latest(measures.REGISTRY)
-        return Response(content, media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            generate_latest(measures.REGISTRY), media_type=CONTENT_TYPE_LATEST
+        )
 
 
 class Refusal(BaseModel):

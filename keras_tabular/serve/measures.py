@@ -157,11 +157,11 @@ class AnswerLog:
 
     def _write_rows(self, rows: list[tuple[Row, Row]]) -> None:
         time = _now()
-        lines = []
+        lines = ""
         for row, answer in rows:
             line = {"time": time, "model": self._model, "inputs": row, "answer": answer}
-            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-        self._append(time, "".join(lines).encode())
+            lines += json.dumps(line, ensure_ascii=False) + "\n"
+        self._append(time, lines.encode())
 
     def _append(self, time: str, content: bytes) -> None:
         """Append lines to the file of a day, or nothing if they do not fit.

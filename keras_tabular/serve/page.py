@@ -15,7 +15,7 @@ from keras_tabular.table.cells import time_zone
 
 ISO_TIME = "%Y-%m-%dT%H:%M:%S"
 SIMPLE_FORMAT = re.compile(r"([^%]|%[YmdHMS])+")  # that the page can write
-HTML = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+HTML = Path(__file__).with_name("page.html").read_text("utf-8")
 INLINE_TEXTS = re.findall(r"(?s)<(?:script|style)>(.*?)</(?:script|style)>", HTML)
 HASHES = [b64encode(sha256(text.encode()).digest()) for text in INLINE_TEXTS]
 # A browser runs and applies only what has one of these hashes, and asks only this

@@ -176,8 +176,10 @@ def _read_row(row: Any, schema: Schema) -> tuple[dict[str, str], list[str]]:
         if name in undeclared:
             continue
         if isinstance(cell, dict | list):
-            text = quote(json.dumps(cell))
-            problem = f"expected a number, text, true, false or null, got {text}"
+            problem = (
+                "expected a number, text, true, false or null, got"
+                f" {quote(json.dumps(cell))}"
+            )
         elif isinstance(cell, str) and LONE_SURROGATE.search(cell):
             problem = f"expected text in UTF-8, got {quote(cell)}"
         else:
@@ -204,6 +206,5 @@ def answers_from_columns(
     values = dict(columns)
     for name, column in columns.items():
         if pa.types.is_float32(column.type):
-            texts = column.cast("string")
-            values[name] = texts.cast(pa.float64())
+            values[name] = column.cast("string").cast("double")
     return pa.table(values).to_pylist()

@@ -215,7 +215,7 @@ def test_packages_that_differ_from_the_lock_are_installed_again(
     ):
         Path("requirements.txt").write_text(lock)
         Path("clone/requirements.txt").write_text(clone_lock)
-        assert verify.locked_python(Path("clone"), Path("new")) == python
+        assert verify.locked_python(Path("clone"), "new") == python
 
 
 def test_last_run_is_one_before_the_run(project: Path) -> None:
