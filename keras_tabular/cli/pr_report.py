@@ -17,6 +17,7 @@ COMPARED = (f":!{LOCK}", f":!{METRICS}", ":(exclude,glob)data/**/*.dvc")
 HIDDEN_CODE = (
     ":/*dvc.yaml",
     ":/*.whl",
+    ":/*requirements*.txt",
     ":/.github",
     ":(glob)*.py*",
     ":(glob)*.so",

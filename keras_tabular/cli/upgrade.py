@@ -22,6 +22,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import atomic_write, write_text
 from keras_tabular.new_project.lock import locked_packages, replace_packages
@@ -166,8 +167,13 @@ def find_wheel(folder: Path) -> Path:
         )
     old_wheel = wheels[0]
     old_version = old_wheel.name.split("-")[1]
-    major, minor, *_ = old_version.split(".")
-    if (int(major), int(minor)) < OLDEST_VERSION:
+    version = tuple(map(int, old_version.split(".")))
+    if version > tuple(map(int, VERSION.split("."))):
+        raise UserError(
+            f"{old_wheel}: this project has version {old_version} of the library, and"
+            f" this is version {VERSION}. Use a version that is not older.",
+        )
+    if version < OLDEST_VERSION:
         raise UserError(
             f"{old_wheel}: this project has version {old_version} of the library."
             f" Upgrade it to version 0.6 first: run `git checkout {OLDEST_COMMIT}` in"
