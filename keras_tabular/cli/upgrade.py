@@ -77,6 +77,8 @@ def main(parser: ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="with --check: print lines of JSON")
     args = parser.parse_args()
+    if args.json and not args.check:
+        parser.error("--json: use it with --check")
     if args.check:
         sys.exit(check_projects(args.folders, args.json))
     for folder in args.folders:
@@ -311,14 +313,20 @@ def merge_lines(path: Path, old: str, new: str) -> str:
 def install(folder: Path, wheel: Path) -> None:
     """Install the wheel and the changed packages into the project's .venv."""
     installed = folder / ".venv/installed"
-    if not installed.exists() or not any(folder.glob(".venv/lib/*/*/pip")):
+    python = (folder / ".venv/bin/python").absolute()
+    import_pip = [python, "-c", "import pip"]
+    # Other projects may use a linked environment, and uv creates some without pip.
+    if (
+        installed.parent.is_symlink()
+        or not installed.exists()
+        or subprocess.run(import_pip, capture_output=True, check=False).returncode
+    ):
         print(
             "`make repro` installs the packages into .venv. In another environment,"
             " run\n  pip install --force-reinstall --no-deps vendor/*.whl\n  pip"
             " install --require-hashes -r requirements.txt",
         )
         return
-    python = (folder / ".venv/bin/python").absolute()
     compiled = (*PIP, "install", "--compile")
     # Without --force-reinstall, pip keeps a wheel of the same version from another
     # commit.

@@ -104,7 +104,7 @@ def check_commit() -> None:
     if changed := [line[3:] for line in status if line]:
         reason = describe_machine(Run("HEAD")) or (
             ". Somebody has edited them, or has not run `make repro` after a change."
-            " Run it, and commit dvc.lock and metrics"
+            " Run it, and commit them"
         )
         raise UserError(
             "The run has changed these files of the commit:"

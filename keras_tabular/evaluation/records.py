@@ -392,23 +392,23 @@ class ScoreRow(NamedTuple):
         """Compare the run with another score.
 
         Returns:
-            `better`, `worse`, `same`, or `not_significant` if the interval of the
-            difference contains 0; empty if one of the two scores is undefined.
+            `better`, `worse`, `same`, `not_significant` if the interval of the
+            difference contains 0, or `no_interval` if there is none; empty if one of
+            the two scores is undefined.
         """
         if self.model is None or other is None:
             return ""
         value = self.model.value
         is_same = math.isclose(value, other.value, rel_tol=MAX_RELATIVE_DIFFERENCE)
-        if other.difference:
-            change = other.difference.value
-            is_same = is_same and abs(change) <= MAX_ROUNDING * abs(value)
-        else:  # the scores may even be those of other rows
-            change = value - other.value
-        if is_same:
+        difference = other.difference
+        if not difference:  # the scores may even be those of other rows
+            return "same" if is_same else "no_interval"
+        if is_same and abs(difference.value) <= MAX_ROUNDING * abs(value):
             return "same"
-        if other.difference and other.difference.within_chance:
+        if difference.within_chance:
             return "not_significant"
-        return "better" if (change > 0) == self.greater_is_better else "worse"
+        is_better = (difference.value > 0) == self.greater_is_better
+        return "better" if is_better else "worse"
 
 
 def compare_scores(

@@ -148,7 +148,8 @@ def link_environment(folder: Path) -> bool:
         incomplete.
     """
     lock = (folder / "requirements.txt").read_text("utf-8")
-    if not IS_CLONE and version_differences(lock):
+    if not IS_CLONE and (differences := version_differences(lock)):
+        print(f"{sys.prefix} has other packages than the lock: {differences}")
         return False
     source = (ROOT / ".venv").resolve() if IS_CLONE else Path(sys.prefix)
     venv = folder / ".venv"
