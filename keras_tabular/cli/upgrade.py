@@ -314,7 +314,7 @@ def install(folder: Path, wheel: Path) -> None:
     """Install the wheel and the changed packages into the project's .venv."""
     installed = folder / ".venv/installed"
     python = (folder / ".venv/bin/python").absolute()
-    import_pip = [python, "-c", "import pip"]
+    import_pip = (python, "-c", "import pip")
     # Other projects may use a linked environment, and uv creates some without pip.
     if (
         installed.parent.is_symlink()

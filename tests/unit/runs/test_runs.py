@@ -254,7 +254,7 @@ def test_revision_without_scores(project: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "base", "ends", "expected"),
     [
-        ("loss", 0.1, 0.25, (), "−0.150, better"),
+        ("loss", 0.1, 0.25, (), "−0.150, no interval"),
         ("accuracy", 0.75001, 0.75, (), "same"),
         ("accuracy", 0.8, 0.75, (0.01, 0.09), "+0.0500, better (0.0100 to 0.0900)"),
         (
