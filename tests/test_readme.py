@@ -1,15 +1,10 @@
 """Every command of the README and of the tutorial runs in a fresh clone."""
 
-import os
 import re
 from pathlib import Path
 
-import pytest
-
-from tests.commands import ENVIRONMENT, check_output
 from tests.documentation import PAGES, code_blocks
 from tests.helpers import needs_committed_bytes
-from tests.projects import clone
 
 
 @needs_committed_bytes
@@ -36,24 +31,3 @@ def test_every_command_of_the_tutorial_runs_and_prints_what_it_shows(
             '"md5"',
         )  # the hash of the model changes with the version
         assert expected in output
-
-
-@pytest.mark.slow
-def test_the_first_commands_of_the_readme_install_the_packages_once(
-    origin: Path,
-    tmp_path: Path,
-) -> None:
-    """With no variable and no program of the environment that runs the tests."""
-    folder = clone(origin, tmp_path / "clone")
-    path = ENVIRONMENT["PATH"].partition(os.pathsep)[2]
-    shell = ("env", "-i", f"HOME={Path.home()}", f"PATH={path}", "bash", "-ec")
-    first_block, new_project, *_ = code_blocks("README.md", "sh")
-    check_output(folder, *shell, first_block)
-    assert "The packages in .venv are hard links" in check_output(
-        folder,
-        *shell,
-        new_project,
-    )
-    # A hard link counts once.
-    sizes = check_output(tmp_path, "du -sm clone wine").split()
-    assert int(sizes[2]) <= 60

@@ -1,5 +1,6 @@
-"""Every command of the other pages runs, each page in a project of its own."""
+"""Every command of the other pages runs, and README's first ones install."""
 
+import os
 import re
 import sys
 from importlib.util import find_spec
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keras_tabular.config.params import load_settings
-from tests.commands import check_output
+from tests.commands import ENVIRONMENT, check_output
 from tests.documentation import MAKE_VARIABLES, PAGES, code_blocks, run_page_blocks
 from tests.helpers import needs_committed_bytes
 from tests.pipeline.test_notebook import CELLS, run_cells
@@ -52,3 +53,23 @@ def test_every_cell_of_the_page_runs(origin: Path, tmp_path: Path) -> None:
     _, params = load_settings("train", project=patients)
     assert params.train.networks["plain"].epochs == 3
     assert "Log loss" in check_output(patients, "make repro", **MAKE_VARIABLES)
+
+
+def test_the_first_commands_of_the_readme_install_the_packages_once(
+    origin: Path,
+    tmp_path: Path,
+) -> None:
+    """With no variable and no program of the environment that runs the tests."""
+    folder = clone(origin, tmp_path / "clone")
+    path = ENVIRONMENT["PATH"].partition(os.pathsep)[2]
+    shell = ("env", "-i", f"HOME={Path.home()}", f"PATH={path}", "bash", "-ec")
+    first_block, new_project, *_ = code_blocks("README.md", "sh")
+    check_output(folder, *shell, first_block)
+    assert "The packages in .venv are hard links" in check_output(
+        folder,
+        *shell,
+        new_project,
+    )
+    # A hard link counts once.
+    sizes = check_output(tmp_path, "du -sm clone wine").split()
+    assert int(sizes[2]) <= 60
