@@ -29,7 +29,7 @@ def main(parser: ArgumentParser) -> None:
         output_schema = predictor.output_schema(
             names,
             args.explain,
-            numbered=args.rejects,
+            numbered=bool(args.rejects),
         )
         output = files.open_writer(args.output, output_schema, schema)
         rejects: AbstractContextManager[files.Write | None] = nullcontext()

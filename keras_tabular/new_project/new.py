@@ -15,7 +15,6 @@ from pathlib import Path
 from keras_tabular.core import VERSION
 from keras_tabular.core.errors import UserError
 from keras_tabular.core.files import write_text
-from keras_tabular.new_project.lock import version_differences
 from keras_tabular.new_project.wheel import (
     IS_CLONE,
     PIP,
@@ -147,15 +146,14 @@ def link_environment(folder: Path) -> bool:
         project's requirements.txt, or is in another file system. Then, .venv may be
         incomplete.
     """
-    lock = (folder / "requirements.txt").read_text("utf-8")
-    if not IS_CLONE and (differences := version_differences(lock)):
-        print(f"{sys.prefix} has other packages than the lock: {differences}")
-        return False
     source = (ROOT / ".venv").resolve() if IS_CLONE else Path(sys.prefix)
     venv = folder / ".venv"
     python = source / "bin/python"
     new_python = venv / "bin/python"
+    compare_with_lock = ("-m", "keras_tabular.new_project.lock")
     try:
+        if not IS_CLONE:  # the packages of a clone can be compared only when linked
+            run_command(sys.executable, *compare_with_lock, cwd=folder)
         run_command(python, "-m", "venv", "--without-pip", venv)
         for packages in source.glob("lib/*/site-packages"):
             target = venv / packages.relative_to(source)
@@ -164,7 +162,7 @@ def link_environment(folder: Path) -> bool:
         if IS_CLONE:
             install = ("install", "--compile", "--force-reinstall", "--no-deps")
             run_command(new_python, *PIP, *install, *folder.glob("vendor/*.whl"))
-        run_command(new_python, "-m", "keras_tabular.new_project.lock", cwd=folder)
+        run_command(new_python, *compare_with_lock, cwd=folder)
     except (OSError, UserError):
         return False
     (venv / "installed").touch()
