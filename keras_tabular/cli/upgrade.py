@@ -123,10 +123,7 @@ def upgrade(folder: Path) -> None:
     old_wheel = find_wheel(folder)
     with tempfile.TemporaryDirectory() as scratch:
         new_wheel = get_wheel(Path(scratch))
-        old_changes = read_changes(old_wheel)
-        changes = [
-            entry for entry in read_changes(new_wheel) if entry not in old_changes
-        ]
+        changes = find_changes(old_wheel, new_wheel)
         old = read_project_files(old_wheel)
         new = read_project_files(new_wheel)
         files = upgraded_files(folder, old, new)
@@ -142,8 +139,7 @@ def upgrade(folder: Path) -> None:
     if wheel != old_wheel:
         old_wheel.unlink()
     print(f"{wheel} replaces {old_wheel.name}. requirements.txt has its hash.")
-    entries = "\n".join(changes) or "(none)"
-    print(f"New entries of the change log:\n\n{entries}\n")
+    print(f"New entries of the change log:\n\n{changes or '(none)'}\n")
     for path in find_conflicts(files):
         print(
             f"{path}: you and the library have changed the same lines. Both versions"
@@ -185,10 +181,17 @@ def find_wheel(folder: Path) -> Path:
     return old_wheel
 
 
-def read_changes(wheel: Path) -> list[str]:
-    """Return the entries of the change log in a wheel."""
-    text = zipfile.Path(wheel, CHANGES).read_text("utf-8")
-    return re.split(r"\n+(?=[-#])", text.strip())
+def find_changes(old_wheel: Path, new_wheel: Path) -> str:
+    """Return the entries of the change log that only the new wheel has."""
+    old, new = (
+        zipfile.Path(wheel, CHANGES).read_text("utf-8")
+        for wheel in (old_wheel, new_wheel)
+    )
+    version = old_wheel.name.split("-")[1]
+    if version != VERSION:  # entries of older versions may be worded anew
+        new = new.partition(f"\n## {version}")[0]
+    entries = re.split(r"\n+(?=[-#])", new.strip())
+    return "\n".join(entry for entry in entries if entry not in old)
 
 
 def upgraded_files(

@@ -107,10 +107,9 @@ def check_commit() -> None:
             " Run it, and commit them"
         )
         raise UserError(
-            "The run has changed these files of the commit:"
-            f" {', '.join(changed)}{reason}",
+            f"These files are not as in the last commit: {', '.join(changed)}{reason}",
         )
-    print("The run has changed no file of the commit")
+    print("All files are as in the last commit")
 
 
 def describe_machine(run: Run) -> str:

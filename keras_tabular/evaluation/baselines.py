@@ -39,7 +39,7 @@ MAX_TRAINING_ROWS = 200_000
 HASH_BUCKETS = 2**16  # of the words of texts
 MAX_CHARACTERS = 2**12  # of each text
 MAX_CATEGORIES = 50  # with a column of their own in the linear model
-# Chosen by cross-validation on 22 public tables, see docs/scores.md. Scikit-learn's
+# Chosen by cross-validation on 21 public tables, see docs/scores.md. Scikit-learn's
 # early stopping fails for a class of one row, and draws its validation rows without
 # regard to groups.
 BOOSTING = {

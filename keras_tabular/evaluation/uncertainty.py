@@ -328,7 +328,7 @@ def cost_interval(rows: Predictions) -> Interval:
         share_interval(row_costs == cost, rows.weight, rows.group) for cost in costs[1:]
     ]
     _, low, high = combine_estimates(shares, costs[1:] - costs[0])
-    return costs[0] + low, costs[0] + high
+    return costs[0] + max(low, 0.0), costs[0] + high
 
 
 def combine_estimates(

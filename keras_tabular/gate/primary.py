@@ -175,6 +175,8 @@ class PrimaryScores(NamedTuple):
         difference = self._difference(name)
         if difference is None:
             reason = f"There are too few test rows to compare the model with {title}"
+            if self.evaluation.constant_is_learnt:
+                reason += "; with time in the schema, this needs 300"
             return RuleResult(rule=rule, status=status, reason=reason)
         base = self._baseline_size(name) if self.is_loss else 0.0
         relative = format_relative(difference, base)
