@@ -7,15 +7,16 @@ rules:
 
 - `interval`: the 95% interval of the paired difference of the loss does not contain 0.
   This rule ignores the training, and has no limit.
-- `added variances`: the difference is larger than 2.1 times the root of the sum of
-  three variances: that of the paired difference and those of both trainings, see
-  `explain.explanations`.
+- `added variances`: the rule of the gate. The square of 2.1 standard deviations
+  of the difference between two trainings, see `explain.explanations`, is added to that
+  of the half width of the interval.
 - `better`: the share of pairs in which the rule `added variances` finds a model whose
   function has a smaller error.
 """
 
 from collections.abc import Iterator
 from itertools import product
+from math import hypot
 
 import numpy as np
 from scipy.special import expit
@@ -27,6 +28,7 @@ from keras_tabular.evaluation.uncertainty import mean_difference
 from keras_tabular.explain.explanations import training_deviation
 from keras_tabular.model.metadata import ModelMetadata
 from keras_tabular.network.record import Ensemble
+from keras_tabular.runs.comparison import TRAINING_DEVIATIONS
 
 ENSEMBLE = Ensemble(
     weights={"realmlp": 0.8, "plain": 0.2},
@@ -40,7 +42,6 @@ SPREAD = 0.6  # deviation of the networks from each other
 # deviation of the common error of all networks
 ERROR = 0.6
 SMALLER_ERROR = 0.5
-QUANTILE = 2.1  # Student's t for the ten folds of both models
 MAX_SHARE_OF_DIFFERENCES = 0.06
 ROWS = (250, 1000, 5000)
 
@@ -94,8 +95,8 @@ def compare(
     """Compare the losses of two models.
 
     Returns:
-        The difference, its standard error for the trained models, and the standard
-        deviation of the difference between two trainings.
+        The difference, the half width of its interval for the trained models, and that
+        of the interval of the gate.
     """
     losses, other_losses = (rows.row_losses for rows, _ in (first, second))
     value, low, high = mean_difference(
@@ -105,8 +106,9 @@ def compare(
         False,
     )
     # The end that is nearer to 0 decides.
-    error = (value - low if value > 0 else high - value) / 1.96
-    return value, error, (first[1]["loss"] ** 2 + second[1]["loss"] ** 2) ** 0.5
+    half_width = value - low if value > 0 else high - value
+    spread = TRAINING_DEVIATIONS * hypot(first[1]["loss"], second[1]["loss"])
+    return value, half_width, hypot(half_width, spread)
 
 
 def measure_trainings(name: str, draws: int) -> Iterator[Measurement]:
@@ -119,11 +121,11 @@ def measure_trainings(name: str, draws: int) -> Iterator[Measurement]:
             model = table.train()
             same.append(compare(model, table.train()))
             better.append(compare(model, table.train(SMALLER_ERROR)))
-        value, error, deviation = np.abs(np.array(same)).T
-        by_interval = (value > 1.96 * error).mean()
-        by_variances = (value > QUANTILE * np.hypot(error, deviation)).mean()
-        value, error, deviation = np.array(better).T
-        is_better = (value > QUANTILE * np.hypot(error, deviation)).mean()
+        value, half_width, widened = np.abs(np.array(same)).T
+        by_interval = (value > half_width).mean()
+        by_variances = (value > widened).mean()
+        value, _, widened = np.array(better).T
+        is_better = (value > widened).mean()
         claim = f"{task}, {rows} rows"
         limit = MAX_SHARE_OF_DIFFERENCES
         yield Measurement(claim, "interval", name, by_interval)

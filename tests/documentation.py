@@ -22,7 +22,7 @@ MAKE_VARIABLES = {
 SHOWN_OUTPUT = {
     "cat predictions.csv": r"^predicted,(?:.*\n)*",
     "curl ": r'^.+?(?="md5"|$)',  # the hash of the model changes with the version
-    "docs/experiments.md: dvc remote add": r"^\d+ files pushed",
+    "docs/experiments.md: dvc remote add --default": r"^\d+ files pushed",
     "random_uniform": r"(?<=^Accuracy: )\S+",
     "evaluate.threshold={cost": r"^Cost per row.*",
 }

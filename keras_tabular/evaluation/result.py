@@ -521,9 +521,9 @@ def find_missed_classes(
         if high < 0:
             title = task.baselines[[*baselines][best - 1]]
             yield (
-                f"class {label} is found less often than by {title}: the model predicts"
-                f" {hits[0].sum()} of its {len(rows.y)} test rows correctly, and {title}"
-                f" {hits[best].sum()}; to find more, raise its train.class_weight"
+                f"class {label} is found less often than by {title}: in"
+                f" {hits[0].sum()} and {hits[best].sum()} of its {len(rows.y)} test"
+                " rows; to find more, raise its train.class_weight"
             )
 
 

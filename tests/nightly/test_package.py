@@ -35,7 +35,6 @@ def dist(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library / "dist"
 
 
-@pytest.mark.slow
 def test_pip_installs_a_package_that_creates_and_upgrades_projects(
     dist: Path,
     tmp_path: Path,
@@ -72,7 +71,6 @@ def test_pip_installs_a_package_that_creates_and_upgrades_projects(
     assert len(message.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_uv_runs_the_package_in_an_environment_without_pip(
     dist: Path,
     tmp_path: Path,
