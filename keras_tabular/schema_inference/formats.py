@@ -132,12 +132,13 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
         return []
     affixes["", ""] = 0  # most texts may lack the unit that the others have
     (prefix, suffix), _ = affixes.most_common(1)[0]
-    characters = {",", ".", *"".join(texts)}
+    # A dot counts as a separator only if one occurs: 1.234 may be meant as 1,234.
+    characters = {"", ",", *"".join(texts)}
     forms: list[str | None] = [None]
     forms += [
         f"{prefix}1{separator}234{mark}5{suffix}"
         for mark, separators in SEPARATORS.items()
-        for separator in separators
+        for separator in (*separators, "")
         if separator in characters
     ]
     n_fitting = {
