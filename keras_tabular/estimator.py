@@ -205,9 +205,9 @@ class TabularEstimator(BaseEstimator):
     def write_settings(self, project: str | Path) -> None:
         """Write the schema and the parameters into a project that `new` has created.
 
-        The table of the project has the columns of `X` and the target. The key `source`
-        of `data/schema.yaml` and the comments in `params.yaml` stay. Copy a `build` of
-        your own into `network.py`.
+        The table of the project has the columns of `X` and the target. Its other
+        columns are ignored. The keys `source` and `group` of `data/schema.yaml` and the
+        comments in `params.yaml` stay. Copy a `build` of your own into `network.py`.
 
         Args:
             project: Folder of the project.
@@ -221,7 +221,14 @@ class TabularEstimator(BaseEstimator):
         check_is_fitted(self)
         path = Path(project, SCHEMA)
         schema = self.schema_.model_dump(exclude_defaults=True)
-        schema["source"] = read_yaml(path)["source"]
+        old = read_yaml(path)
+        schema["source"] = old["source"]
+        columns = schema["columns"]
+        if group := old.get("group"):
+            schema["group"] = group
+            columns.setdefault(group, old["columns"][group])
+        unfitted = {*old.get("columns", ()), *old.get("ignore", ())} - columns.keys()
+        schema["ignore"] = sorted(unfitted.union(self.schema_.ignore))
         text = yaml.safe_dump(
             schema,
             default_flow_style=None,
@@ -474,7 +481,10 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
             kind = "real" if is_real else column.kind
             columns[name] = column.declare() | {"kind": kind, "nullable": True}
     if questions:
-        message = "Questions about the columns. Answer them by a schema:"
+        message = (
+            "Questions about the columns. To answer them, pass a file that `python -m"
+            " keras_tabular infer-schema` writes as `schema`:"
+        )
         warnings.warn("\n".join([message, *questions]), stacklevel=4)
     ignore = [name for name in frame if name not in columns]
     return {"source": FRAME, "columns": columns, "ignore": ignore}

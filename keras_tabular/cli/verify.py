@@ -282,7 +282,7 @@ def changed_states(project: Path = Path()) -> dict[str, str]:
     read each file.
 
     Returns:
-        `modified`, or `deleted` if the file is missing, or `new` if it has no hash.
+        `modified`, or `missing`, or `new` if it has no hash.
 
     Raises:
         UserError: DVC cannot read dvc.yaml, dvc.lock or a .dvc file.
@@ -295,7 +295,7 @@ def changed_states(project: Path = Path()) -> dict[str, str]:
         for output in repo.index.outs:
             path = os.path.relpath(output.fs_path, project)
             for state in output.workspace_status().values():
-                states[path] = state
+                states[path] = "missing" if state == "deleted" else state
         repo.close()
     except DvcException as error:
         raise UserError(str(error)) from None

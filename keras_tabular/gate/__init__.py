@@ -58,6 +58,8 @@ class Verdict(Section):
         yield from (f"warn: {warning}" for warning in self.warnings)
         yield from (f"{check.status}: {check.reason}" for check in self.checks)
         yield f"Gate: {self.status}"
+        if self.status != "pass":
+            yield "What to do: python -m keras_tabular docs gate"
 
 
 def judge(low: float, high: float, limit: float) -> Status:

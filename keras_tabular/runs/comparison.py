@@ -111,7 +111,7 @@ def _explain_no_base(gate: Gate) -> str:
         raise NotComparableError(
             "this clone has no history; run `git fetch --unshallow`",
         )
-    return "no earlier run is committed"
+    return "not compared, since no earlier run is committed"
 
 
 def _compare_scores(

@@ -340,7 +340,7 @@ def infer_date(column: InferredColumn) -> bool:
         return True
     column.questions.append(
         "Will later rows be predicted from earlier ones? Then add time:"
-        f" {format_yaml(column.name)} above.",
+        f" {format_yaml(column.name)} above; intervals then need 300 test rows.",
     )
     is_time = not (column.nullable or column.is_target)
     if is_time and are_in_order(dates) and not BIRTH_NAME.search(column.name):

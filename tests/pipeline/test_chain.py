@@ -509,7 +509,7 @@ def test_make_pull_names_a_table_that_the_remote_lacks(folder: Path) -> None:
     path_in(folder / REMOTE, (project / TABLE).read_bytes()).unlink()
     pulled = run_command(new_clone(folder), "make pull", **MAKE_VARIABLES)
     assert pulled.returncode != 0
-    assert f"\n{TABLE} (deleted) differs from dvc.lock\n" in pulled.stdout
+    assert f"\n{TABLE} (missing) differs from dvc.lock\n" in pulled.stdout
 
 
 @pytest.mark.slow

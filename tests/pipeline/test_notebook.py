@@ -70,10 +70,13 @@ def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:
     params_file = shutil.copy(PROJECT / "params.yaml", tmp_path)
     schema_file = tmp_path / "data/schema.yaml"
     schema_file.parent.mkdir()
-    schema_file.write_text("source: data/raw/wine.parquet")
+    schema_file.write_text(
+        "{source: data/raw/wine.parquet, columns: {day: {kind: text}}, ignore: [id]}",
+    )
     estimator.write_settings(tmp_path)
     schema, params = load_settings("train", project=tmp_path)
     assert schema.source == "data/raw/wine.parquet"
+    assert schema.ignore == ("ash", "day", "id")
     assert params.train.networks["plain"].units == (4,)
     assert "; 1: no folds" in Path(params_file).read_text()
     train = params.train.model_dump(exclude={"ignore"})
@@ -81,3 +84,6 @@ def test_a_project_has_the_settings_of_an_estimator(tmp_path: Path) -> None:
         features, target
     )
     np.testing.assert_equal(copy.oof_predictions_, estimator.oof_predictions_)
+    schema_file.write_text("{source: a.csv, group: id, columns: {id: {kind: integer}}}")
+    estimator.write_settings(tmp_path)
+    assert load_settings("train", project=tmp_path)[0].group == "id"
