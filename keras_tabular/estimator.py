@@ -482,8 +482,8 @@ def infer_features(frame: pd.DataFrame) -> dict[str, Any]:
             columns[name] = column.declare() | {"kind": kind, "nullable": True}
     if questions:
         message = (
-            "Questions about the columns. To answer them, pass a file that `python -m"
-            " keras_tabular infer-schema` writes as `schema`:"
+            "Questions about the columns. To answer them, write a schema with `python"
+            " -m keras_tabular infer-schema`, and pass its path as `schema`:"
         )
         warnings.warn("\n".join([message, *questions]), stacklevel=4)
     ignore = [name for name in frame if name not in columns]

@@ -30,6 +30,7 @@ from keras_tabular.new_project.wheel import (
     PIP,
     get_wheel,
     read_project_files,
+    read_version,
     run_command,
 )
 
@@ -99,7 +100,7 @@ def check_projects(folders: list[Path], as_json: bool) -> int:
             report |= {"conflicts": [], "errors": []}
             try:
                 wheel = find_wheel(folder)
-                report["version"] = wheel.name.split("-")[1]
+                report["version"] = read_version(wheel)
                 versions = map(read_project_files, (wheel, new_wheel))
                 conflicts = find_conflicts(upgraded_files(folder, *versions))
                 report["conflicts"] = [str(path) for path in conflicts]
@@ -164,7 +165,7 @@ def find_wheel(folder: Path) -> Path:
             f" {len(wheels)}. To create a project, run `keras-tabular new`.",
         )
     old_wheel = wheels[0]
-    old_version = old_wheel.name.split("-")[1]
+    old_version = read_version(old_wheel)
     version = tuple(map(int, old_version.split(".")))
     if version > tuple(map(int, VERSION.split("."))):
         raise UserError(
@@ -187,9 +188,9 @@ def find_changes(old_wheel: Path, new_wheel: Path) -> str:
         zipfile.Path(wheel, CHANGES).read_text("utf-8")
         for wheel in (old_wheel, new_wheel)
     )
-    version = old_wheel.name.split("-")[1]
-    if version != VERSION:  # entries of older versions may be worded anew
-        new = new.partition(f"\n## {version}")[0]
+    old_version = read_version(old_wheel)
+    if old_version != VERSION:  # entries of older versions may be worded anew
+        new = new.partition(f"\n## {old_version}")[0]
     entries = re.split(r"\n+(?=[-#])", new.strip())
     return "\n".join(entry for entry in entries if entry not in old)
 

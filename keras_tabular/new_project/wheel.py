@@ -129,6 +129,11 @@ def run_command(*command: str | Path, cwd: Path = Path()) -> None:
         raise UserError(f"{words} failed in {cwd}. The lines above say why.")
 
 
+def read_version(wheel: Path) -> str:
+    """Return the version in the name of a wheel."""
+    return wheel.name.split("-")[1]
+
+
 def read_project_files(wheel: Path) -> dict[str, str]:
     """Return the text of each file for a project in the wheel, by its path there.
 
@@ -144,7 +149,7 @@ def read_project_files(wheel: Path) -> dict[str, str]:
         files["dvc.yaml"],
     )
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    version = wheel.name.split("-")[1]
+    version = read_version(wheel)
     lock = files["requirements.txt"]
     packages = locked_packages(lock)
     packages["keras-tabular"] = (

@@ -12,7 +12,11 @@ from keras_tabular.core.typed_yaml import Value, format_yaml
 from keras_tabular.schema_inference import formats, word_pattern
 from keras_tabular.schema_inference.formats import Reading, all_parse_as, parse_texts
 from keras_tabular.schema_inference.sample import MISSING, Sample
-from keras_tabular.table.groups import IDENTIFIER, is_identifier
+from keras_tabular.table.groups import (
+    IDENTIFIER,
+    MIN_ROWS_FOR_TIME_BLOCKS,
+    is_identifier,
+)
 
 DATE_NAME = re.compile(
     word_pattern("date") + "$|dat[aeou]m?$|^(dat|time)",
@@ -340,7 +344,8 @@ def infer_date(column: InferredColumn) -> bool:
         return True
     column.questions.append(
         "Will later rows be predicted from earlier ones? Then add time:"
-        f" {format_yaml(column.name)} above; intervals then need 300 test rows.",
+        f" {format_yaml(column.name)} above; intervals then need"
+        f" {MIN_ROWS_FOR_TIME_BLOCKS} test rows.",
     )
     is_time = not (column.nullable or column.is_target)
     if is_time and are_in_order(dates) and not BIRTH_NAME.search(column.name):

@@ -132,7 +132,7 @@ def candidate_formats(texts: list[str]) -> list[str | None]:
         return []
     affixes["", ""] = 0  # most texts may lack the unit that the others have
     (prefix, suffix), _ = affixes.most_common(1)[0]
-    # A dot counts as a separator only if one occurs: 1.234 may be meant as 1,234.
+    # Without a dot in the column, a later 1.234 should not be read as 1234.
     characters = {"", ",", *"".join(texts)}
     forms: list[str | None] = [None]
     forms += [
