@@ -6,8 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from keras_tabular.core import VERSION
-from keras_tabular.core.errors import align_columns
+from keras_tabular.core.errors import UserError, align_columns
 from keras_tabular.core.process import use_one_blas_thread
+from keras_tabular.core.removed import REMOVED_IN, REPLACEMENTS
 
 COMMANDS = (
     "new",
@@ -50,6 +51,8 @@ def main() -> None:
         choices=COMMANDS,
         help="one of those below",
     )
+    for command in REPLACEMENTS.keys() & sys.argv[1:2]:
+        raise UserError(f"{command}: removed in {REMOVED_IN}. {REPLACEMENTS[command]}")
     command = parser.parse_args(sys.argv[1:2]).command
     module = import_module(f"keras_tabular.cli.{command.replace('-', '_')}")
     del sys.argv[1]

@@ -21,6 +21,7 @@ from keras_tabular.config.sections import (
     rule_of_auto,
 )
 from keras_tabular.core.errors import UserError, format_list, suggestion
+from keras_tabular.core.removed import REPLACEMENTS
 from keras_tabular.core.typed_yaml import (
     Section,
     expected_one_of,
@@ -89,7 +90,7 @@ def load_settings(*names: str, project: Path = Path()) -> tuple[Schema, Params]:
 
 
 def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the sections of the library, and those whose names may be typos of them.
+    """Return the sections of the library, removed ones, and those that may be typos.
 
     The owner of a project may add other sections. If no section of the library is
     missing, a similar name such as `training` is not a typo.
@@ -99,7 +100,8 @@ def drop_sections_of_the_owner(content: dict[str, Any]) -> dict[str, Any]:
     return {
         name: section
         for name, section in content.items()
-        if name in sections_of_library or suggestion(str(name), missing)
+        if name in sections_of_library | REPLACEMENTS.keys()
+        or suggestion(str(name), missing)
     }
 
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from keras_tabular.core.errors import UserError, format_list, suggestion, truncate
+from keras_tabular.core.removed import REMOVED_IN, REPLACEMENTS
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
@@ -197,6 +198,8 @@ def describe_mistake(
         match error["type"]:
             case "missing":
                 return f"{where}this key is missing."
+            case "extra_forbidden" if key[-1] in REPLACEMENTS:
+                return f"{where}removed in {REMOVED_IN}. {REPLACEMENTS[key[-1]]}"
             case "extra_forbidden":
                 allowed = allowed_keys(key[:-1], section_type)
                 hint = suggestion(key[-1], allowed)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from keras_tabular import cli
 from keras_tabular.config.params import Params, load_settings
 from keras_tabular.config.schema import load_schema
 from keras_tabular.config.stage_inputs import StageInputs
 from keras_tabular.core.errors import UserError
+from keras_tabular.core.removed import REPLACEMENTS
 from keras_tabular.core.typed_yaml import read_yaml
 from keras_tabular.tasks.task import Task
 from keras_tabular.training.setup import resolve_auto
@@ -292,3 +294,18 @@ def test_a_file_that_is_written_again_with_the_same_content_has_not_changed(
     (project / NETWORK).touch()
     (project / NETWORK).write_bytes((project / NETWORK).read_bytes())
     inputs.check()
+
+
+@pytest.mark.parametrize("name", REPLACEMENTS)
+def test_a_removed_key_or_command_names_its_replacement(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    message = f"{name}: removed in 0.8.0. {re.escape(REPLACEMENTS[name])}$"
+    params = yaml.safe_dump(yaml.safe_load(TEXTS[PARAMS]) | {name: {"a": 1}})
+    with pytest.raises(UserError, match=message):
+        write_and_load(tmp_path, TEXTS | {PARAMS: params})
+    monkeypatch.setattr("sys.argv", ["keras-tabular", name])
+    with pytest.raises(UserError, match=message):
+        cli.main()
